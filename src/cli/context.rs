@@ -1,0 +1,276 @@
+//! What every command works with: the store's path, the output, the console, the signals; and how a
+//! command's end becomes an exit code.
+
+use std::cell::{Cell, OnceCell};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::progress::Stop;
+use crate::store::{Store, WriterOptions};
+
+use super::args::Global;
+use super::console::Console;
+use super::exit::{self, Exit};
+use super::output::{self, Output};
+use super::progress::{Meter, ProgressOptions};
+use super::signals::Signals;
+use super::text;
+
+/// Longest command line that the lock file shows to others, in bytes.
+const HOLDER_MAX_CHARS: usize = 200;
+
+/// The surroundings of one command.
+pub(crate) struct Context {
+    /// The store's directory.
+    pub(crate) store: PathBuf,
+    /// Standard output.
+    pub(crate) out: Output,
+    /// Standard error.
+    pub(crate) console: Console,
+    writer: WriterOptions,
+    progress: ProgressOptions,
+    signals: OnceCell<Signals>,
+    noted: Cell<Exit>,
+}
+
+/// An `error` unit of the stream.
+#[derive(Serialize)]
+struct ErrorUnit<'a> {
+    fatal: bool,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    op: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errno: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seg: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    off: Option<u64>,
+    msg: &'a str,
+}
+
+impl Context {
+    /// Sets up what a command works with. `args` is the command line, for others to see in the lock file.
+    ///
+    /// # Errors
+    /// `Io` if the system gives no random number.
+    pub(crate) fn new(command: &'static str, global: &Global, args: &[OsString]) -> Result<Context> {
+        let console = Console::new(global.quiet, global.verbose);
+        let out = Output::stdout(command, global.json, console.clone())?;
+        let progress = ProgressOptions {
+            off: global.quiet || global.no_progress,
+            json: global.json_progress,
+            interval: global.progress_interval,
+        };
+        let writer = WriterOptions { lock_wait: global.lock_wait, holder: holder(args) };
+        Ok(Context {
+            store: global.store.clone(),
+            out,
+            console,
+            writer,
+            progress,
+            signals: OnceCell::new(),
+            noted: Cell::new(Exit::Done),
+        })
+    }
+
+    /// Opens the store for reading, tells what open noticed, and begins the stream.
+    ///
+    /// # Errors
+    /// Those of opening and of the output.
+    pub(crate) fn open_read(&self) -> Result<Store> {
+        let store = Store::open_read_only(&self.store)?;
+        self.begin(&store)?;
+        Ok(store)
+    }
+
+    /// Opens the store for writing, tells what open noticed, and begins the stream.
+    ///
+    /// # Errors
+    /// Those of opening and of the output.
+    pub(crate) fn open_write(&self) -> Result<Store> {
+        let store = Store::open(&self.store)?;
+        self.begin(&store)?;
+        Ok(store)
+    }
+
+    fn begin(&self, store: &Store) -> Result<()> {
+        for notice in store.notices() {
+            self.console.warn(&notice);
+        }
+        self.out.begin(Some(store.id()), &serde_json::json!({ "commit": store.view().commit().0 }))
+    }
+
+    /// Returns how to take the write lock.
+    pub(crate) fn writer_options(&self) -> &WriterOptions {
+        &self.writer
+    }
+
+    /// Starts a progress display.
+    pub(crate) fn meter(&self, verb: &'static str, items: &'static str) -> Meter {
+        Meter::start(&self.console, self.progress, verb, items)
+    }
+
+    /// Catches SIGINT and SIGTERM from now on, and returns the flag that they raise.
+    ///
+    /// # Errors
+    /// `Io` if the system refuses.
+    pub(crate) fn stop(&self) -> Result<Stop> {
+        if let Some(signals) = self.signals.get() {
+            return Ok(signals.stop());
+        }
+        let signals = Signals::install()?;
+        Ok(self.signals.get_or_init(|| signals).stop())
+    }
+
+    /// Says on standard output what was done, unless nothing but errors is wanted or units are.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn say(&self, text: &str) -> Result<()> {
+        if self.out.is_json() || self.console.is_quiet() { Ok(()) } else { self.out.line(text) }
+    }
+
+    /// Remembers something for the exit code; the worst counts.
+    pub(crate) fn note(&self, exit: Exit) {
+        self.noted.set(self.noted.get().worse(exit));
+    }
+
+    /// Returns the worst that was noted so far.
+    pub(crate) fn noted(&self) -> Exit {
+        self.noted.get()
+    }
+
+    /// Reports that what was asked for is not there.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn not_found(&self, text: &str) -> Result<()> {
+        self.note(Exit::NotFound);
+        self.console.error(text);
+        self.out.unit("error", &plain_error("not_found", None, text))
+    }
+
+    /// Reports an input that is refused; the rest goes on.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn skipped(&self, run: &str, code: &str, text: &str) -> Result<()> {
+        self.note(Exit::Partial);
+        self.console.error(text);
+        self.out.unit("error", &plain_error(code, Some(run), text))
+    }
+
+    /// Reports an error that does not end the command, and notes it for the exit code.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn report(&self, error: &Error, run: Option<&str>) -> Result<()> {
+        self.note(Exit::of(error, false));
+        self.console.error(&error.to_string());
+        self.error_unit(error, run, false)
+    }
+
+    fn error_unit(&self, error: &Error, run: Option<&str>, fatal: bool) -> Result<()> {
+        let text = error.to_string();
+        let (msg, _) = output::clip(&text);
+        let mut unit = ErrorUnit { fatal, ..plain_error(exit::error_code(error), run, msg) };
+        let path;
+        if let Error::Damaged { place, .. } = error {
+            unit.file = Some(&place.file);
+            unit.seg = segment_of(&place.file);
+            unit.off = place.offset;
+        } else if let Error::Io { op, path: of, source } = error {
+            path = of.to_string_lossy();
+            unit.file = Some(&path);
+            unit.op = Some(op);
+            unit.errno = source.raw_os_error().and_then(errno);
+        }
+        self.out.unit("error", &unit)
+    }
+
+    /// Ends the command: reports the error if one ended it, ends the stream, and returns the exit code.
+    pub(crate) fn conclude(&self, result: &Result<()>, may_lose_reader: bool) -> Exit {
+        let (mut exit, mut status) = (self.noted.get(), "complete");
+        if let Err(error) = result {
+            status = if matches!(error, Error::Cancelled) { "interrupted" } else { "failed" };
+            // The failure of a lost output is told once, below.
+            if self.out.lost().is_none() {
+                let terminated = self.signals.get().is_some_and(Signals::is_terminated);
+                exit = exit.worse(Exit::of(error, terminated));
+                self.console.error(&error.to_string());
+                if let Some(advice) = exit::advice(error) {
+                    self.console.hint(advice);
+                }
+                // If it fails, the output is lost.
+                self.error_unit(error, None, true).ok();
+            }
+        }
+        self.out.end(status, exit.code());
+        match self.out.lost() {
+            None => exit,
+            Some(std::io::ErrorKind::BrokenPipe) if may_lose_reader => exit,
+            Some(kind) => {
+                self.console.error(&format!("cannot write to standard output: {kind}"));
+                exit.worse(Exit::Failed)
+            }
+        }
+    }
+}
+
+fn plain_error<'a>(code: &'a str, run: Option<&'a str>, msg: &'a str) -> ErrorUnit<'a> {
+    let fatal = false;
+    ErrorUnit { fatal, code, op: None, errno: None, run, file: None, seg: None, off: None, msg }
+}
+
+/// The segment's number from a path below the store's directory.
+pub(crate) fn segment_of(file: &str) -> Option<u32> {
+    let name = file.strip_prefix("data/")?;
+    Path::new(name).file_stem()?.to_str()?.parse().ok()
+}
+
+/// Names of the usual errors of the system; these numbers are the same on Linux and macOS.
+fn errno(number: i32) -> Option<&'static str> {
+    Some(match number {
+        1 => "EPERM",
+        2 => "ENOENT",
+        5 => "EIO",
+        13 => "EACCES",
+        20 => "ENOTDIR",
+        21 => "EISDIR",
+        23 => "ENFILE",
+        24 => "EMFILE",
+        28 => "ENOSPC",
+        30 => "EROFS",
+        32 => "EPIPE",
+        _ => return None,
+    })
+}
+
+/// What the lock file tells others: who writes, where, what for, since when.
+fn holder(args: &[OsString]) -> String {
+    let words: Vec<String> = args
+        .iter()
+        .enumerate()
+        .map(|(place, word)| {
+            // The program goes by its name: where it is installed is nobody's concern.
+            let name = Path::new(word).file_name().filter(|_| place == 0).unwrap_or(word);
+            text::show(name.as_encoded_bytes())
+        })
+        .collect();
+    let command: String = words.join(" ").chars().take(HOLDER_MAX_CHARS).collect();
+    let system = rustix::system::uname();
+    let host = text::show(system.nodename().to_bytes());
+    format!("pid {} on {host} ({command:?}) since {}", std::process::id(), output::now())
+}
+
+#[cfg(test)]
+#[path = "context_tests.rs"]
+mod tests;

@@ -1,0 +1,35 @@
+//! The way to files from the command line: everything goes through `vfs`.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::vfs::{ReadVfs, Vfs, disk::Disk, mem::Mem, tree};
+
+/// Opens a directory for reading only.
+pub(crate) fn reading(path: &Path) -> Arc<dyn ReadVfs> {
+    Arc::new(Disk::new(path))
+}
+
+/// Makes a file system in memory, for work that must leave no trace.
+pub(crate) fn memory() -> Arc<dyn Vfs> {
+    Arc::new(Mem::new())
+}
+
+/// Reads one input whole: a file, or standard input for `-`.
+///
+/// # Errors
+/// `Io`, an absent file included; `TooLarge` for what no record can hold.
+pub(crate) fn input(path: &Path) -> Result<Vec<u8>> {
+    let max = limits::FILE_MAX_BYTES;
+    if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        let mut input = std::io::stdin().lock().take(max.saturating_add(1));
+        input.read_to_end(&mut bytes).map_err(|error| Error::io("read", "standard input", error))?;
+        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        return if len > max { Err(Error::TooLarge { what: "standard input", len, max }) } else { Ok(bytes) };
+    }
+    tree::read_input(path, max)
+}

@@ -1,0 +1,313 @@
+//! The data of a PUT: fixed fields, name, meta, payload; and the data of a DELETE.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::bytes::{Cursor, put_leb};
+use super::types;
+use crate::error::Damage;
+use crate::id::{CommitId, Key, ObjectKey};
+use crate::limits::{FILE_MAX_BYTES, NAME_MAX_BYTES};
+
+/// What a PUT holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PutKind {
+    /// A backed-up file.
+    Snapshot,
+    /// Another id under which the snapshot named by the payload is found, in the same run.
+    Alias,
+    /// A run directory.
+    Run,
+}
+
+/// How a payload is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Codec {
+    /// As it is.
+    Raw,
+    /// zstd without a dictionary.
+    Zstd,
+    /// zstd with the dictionary of the record's segment.
+    ZstdDictionary,
+}
+
+/// The decoded data of a PUT.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PutData<'a> {
+    /// What it holds.
+    pub kind: PutKind,
+    /// How the payload is stored.
+    pub codec: Codec,
+    /// The commit that first wrote it; compaction keeps it.
+    pub first_commit: CommitId,
+    /// Its name, unless the key says it.
+    pub name: Option<&'a [u8]>,
+    /// Opaque to the store.
+    pub meta: &'a [u8],
+    /// Length of the payload once decoded, in bytes.
+    pub raw_len: u32,
+    /// Where the first object lies in the decoded payload.
+    pub object: Range<u32>,
+    /// The stored payload.
+    pub payload: &'a [u8],
+}
+
+impl<'a> PutData<'a> {
+    /// Returns the record's name, from itself or from its key.
+    ///
+    /// # Errors
+    /// `Field` if neither says it.
+    pub fn name(&self, key: &Key) -> Result<Cow<'a, [u8]>, Damage> {
+        if let Some(name) = self.name {
+            return Ok(Cow::Borrowed(name));
+        }
+        implied_name(key).map(Cow::Owned).ok_or(Damage::Field { what: "implied name", value: 0 })
+    }
+
+    /// Tells whether `name`, whose key is this record's, is the record's name.
+    pub fn is_named(&self, name: &[u8]) -> bool {
+        match self.name {
+            Some(own) => own == name,
+            None => types::is_implied(name),
+        }
+    }
+}
+
+/// Returns the name that a key says by itself: a well-known type and its UUID, or a run's canonical name.
+pub fn implied_name(key: &Key) -> Option<Vec<u8>> {
+    if key.is_run() {
+        return Some(key.run.instant().canonical_name().into_bytes());
+    }
+    types::implied_name(&key.object)
+}
+
+/// Appends the data of a PUT. The name is left out where the key says it.
+pub fn encode(out: &mut Vec<u8>, key: &Key, name: &[u8], put: &PutData<'_>) {
+    let kind = match put.kind {
+        PutKind::Snapshot => 0u8,
+        PutKind::Alias => 1,
+        PutKind::Run => 2,
+    };
+    let codec = match put.codec {
+        Codec::Raw => 0u8,
+        Codec::Zstd => 1,
+        Codec::ZstdDictionary => 2,
+    };
+    let implied = if key.is_run() {
+        name == key.run.instant().canonical_name().as_bytes()
+    } else {
+        types::is_implied(name)
+    };
+    out.push(kind | (codec << 4));
+    out.push(u8::from(!implied));
+    put_leb(out, put.first_commit.0);
+    if !implied {
+        put_leb(out, u64::try_from(name.len()).unwrap_or(u64::MAX));
+    }
+    put_leb(out, u64::try_from(put.meta.len()).unwrap_or(u64::MAX));
+    put_leb(out, put.raw_len.into());
+    put_leb(out, put.object.start.into());
+    put_leb(out, put.raw_len.saturating_sub(put.object.end).into());
+    if !implied {
+        out.extend_from_slice(name);
+    }
+    out.extend_from_slice(put.meta);
+    out.extend_from_slice(put.payload);
+}
+
+/// Decodes the data of a PUT.
+///
+/// # Errors
+/// Which field no writer writes like that.
+pub fn decode(data: &[u8]) -> Result<PutData<'_>, Damage> {
+    let short = Damage::Field { what: "put fields", value: u64::try_from(data.len()).unwrap_or(u64::MAX) };
+    let mut cursor = Cursor::new(data);
+    let (Some(code), Some(flags)) = (cursor.u8(), cursor.u8()) else { return Err(short) };
+    let kind = match code & 0x0f {
+        0 => PutKind::Snapshot,
+        1 => PutKind::Alias,
+        2 => PutKind::Run,
+        _ => return Err(Damage::Field { what: "put kind", value: code.into() }),
+    };
+    let codec = match code >> 4 {
+        0 => Codec::Raw,
+        1 => Codec::Zstd,
+        2 => Codec::ZstdDictionary,
+        _ => return Err(Damage::Field { what: "put codec", value: code.into() }),
+    };
+    if flags > 1 {
+        return Err(Damage::Field { what: "put flags", value: flags.into() });
+    }
+    let Some(put) = fields(cursor, kind, codec, flags == 1) else { return Err(short) };
+    if u64::from(put.raw_len) > FILE_MAX_BYTES {
+        return Err(Damage::Field { what: "payload length", value: put.raw_len.into() });
+    }
+    if put.name.is_some_and(|name| name.len() > NAME_MAX_BYTES) {
+        return Err(Damage::Field { what: "name length", value: 0 });
+    }
+    if codec == Codec::Raw && u32::try_from(put.payload.len()) != Ok(put.raw_len) {
+        return Err(Damage::Field { what: "raw payload length", value: put.raw_len.into() });
+    }
+    Ok(put)
+}
+
+/// What the first bytes of a PUT's data say: kind and payload length, for replay, which reads no payloads.
+pub fn peek(data: &[u8]) -> Option<(PutKind, u32)> {
+    let mut cursor = Cursor::new(data);
+    let kind = match cursor.u8()? & 0x0f {
+        0 => PutKind::Snapshot,
+        1 => PutKind::Alias,
+        2 => PutKind::Run,
+        _ => return None,
+    };
+    let named = cursor.u8()? & 1 == 1;
+    cursor.leb()?;
+    if named {
+        cursor.leb()?;
+    }
+    cursor.leb()?;
+    cursor.leb32().map(|raw_len| (kind, raw_len))
+}
+
+/// Bytes that [`peek`] needs at most: two, and four LEB128 numbers.
+pub const PEEK_BYTES: usize = 42;
+
+fn fields(mut cursor: Cursor<'_>, kind: PutKind, codec: Codec, named: bool) -> Option<PutData<'_>> {
+    let first_commit = CommitId(cursor.leb()?);
+    let name_len = if named { Some(cursor.leb32()?) } else { None };
+    let meta_len = cursor.leb32()?;
+    let raw_len = cursor.leb32()?;
+    let start = cursor.leb32()?;
+    let end = raw_len.checked_sub(cursor.leb32()?)?;
+    if start > end {
+        return None;
+    }
+    let name = match name_len {
+        Some(len) => Some(cursor.take(usize::try_from(len).ok()?)?),
+        None => None,
+    };
+    let meta = cursor.take(usize::try_from(meta_len).ok()?)?;
+    let payload = cursor.rest();
+    Some(PutData { kind, codec, first_commit, name, meta, raw_len, object: start..end, payload })
+}
+
+/// Why a key was deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeleteReason {
+    /// Somebody asked for it.
+    Deleted,
+    /// The file was gone from the mirrored tree.
+    Mirrored,
+    /// Repair found it unreadable and nothing to heal it from.
+    Lost,
+}
+
+/// Encodes the data of a DELETE.
+pub fn encode_delete(out: &mut Vec<u8>, reason: DeleteReason, commit: CommitId) {
+    out.push(match reason {
+        DeleteReason::Deleted => 0,
+        DeleteReason::Mirrored => 1,
+        DeleteReason::Lost => 2,
+    });
+    put_leb(out, commit.0);
+}
+
+/// Decodes the data of a DELETE: why, and by which commit first.
+///
+/// # Errors
+/// `Field` for anything no writer writes.
+pub fn decode_delete(data: &[u8]) -> Result<(DeleteReason, CommitId), Damage> {
+    let mut cursor = Cursor::new(data);
+    let code = cursor.u8();
+    let reason = match code {
+        Some(0) => DeleteReason::Deleted,
+        Some(1) => DeleteReason::Mirrored,
+        Some(2) => DeleteReason::Lost,
+        _ => return Err(Damage::Field { what: "delete reason", value: code.unwrap_or_default().into() }),
+    };
+    match cursor.leb() {
+        Some(commit) if cursor.rest().is_empty() => Ok((reason, CommitId(commit))),
+        _ => {
+            Err(Damage::Field { what: "delete length", value: u64::try_from(data.len()).unwrap_or(u64::MAX) })
+        }
+    }
+}
+
+/// Tells whether a key may be that of `name`: what a reader compares before it trusts a record.
+pub fn key_fits(key: &Key, name: &[u8]) -> bool {
+    key.is_run() || ObjectKey::of(name) == key.object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Instant, RunKey};
+
+    fn put<'a>(name: Option<&'a [u8]>, payload: &'a [u8]) -> PutData<'a> {
+        PutData {
+            kind: PutKind::Snapshot,
+            codec: Codec::Raw,
+            first_commit: CommitId(300),
+            name,
+            meta: b"meta",
+            raw_len: u32::try_from(payload.len()).unwrap(),
+            object: 2..5,
+            payload,
+        }
+    }
+
+    #[test]
+    fn puts_round_trip_with_implied_and_explicit_names() {
+        let implied: &[u8] = b"malware--00112233-4455-6677-8899-aabbccddeeff";
+        let explicit: &[u8] = b"wizard--00112233-4455-6677-8899-aabbccddeeff";
+        for (name, is_implied) in [(implied, true), (explicit, false), (b"", false), (b"x y", false)] {
+            let key = Key::new(ObjectKey::of(name), RunKey(1));
+            let own = if is_implied { None } else { Some(name) };
+            let expect = put(own, b"{\"a\":1}");
+            let mut out = Vec::new();
+            encode(&mut out, &key, name, &expect);
+            let read = decode(&out).unwrap();
+            assert_eq!(read, expect);
+            assert_eq!(read.name(&key).unwrap(), name);
+            assert!(read.is_named(name));
+            assert!(!read.is_named(b"other"));
+        }
+    }
+
+    #[test]
+    fn a_run_is_named_by_its_instant_unless_it_says_otherwise() {
+        let at = Instant(63_840_924_000);
+        let key = Key::of_run(RunKey::new(at, 0));
+        for (name, flag) in [(&b"20240115T140000Z"[..], 0), (b"20240115T1400Z", 1)] {
+            let mut out = Vec::new();
+            encode(&mut out, &key, name, &PutData { kind: PutKind::Run, object: 0..0, ..put(None, b"") });
+            assert_eq!(out[1], flag);
+            assert_eq!(decode(&out).unwrap().name(&key).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn malformed_puts_are_refused_without_panic() {
+        let mut out = Vec::new();
+        encode(&mut out, &Key::default(), b"x", &put(None, b"{\"a\":1}"));
+        for len in 0..out.len() {
+            assert!(decode(&out[..len]).is_err(), "cut at {len}");
+        }
+        for bad in [&[0x03, 0, 0, 0, 0, 0, 0][..], &[0x30, 0, 0, 0, 0, 0, 0], &[0, 2, 0, 0, 0, 0, 0]] {
+            assert!(decode(bad).is_err());
+        }
+        assert!(decode(&[0, 0, 0, 0, 5, 6, 0, 1, 2, 3, 4, 5]).is_err(), "object starts behind its end");
+    }
+
+    #[test]
+    fn deletes_round_trip_and_malformed_ones_are_refused() {
+        for reason in [DeleteReason::Deleted, DeleteReason::Mirrored, DeleteReason::Lost] {
+            let mut out = Vec::new();
+            encode_delete(&mut out, reason, CommitId(1000));
+            assert_eq!(decode_delete(&out), Ok((reason, CommitId(1000))));
+        }
+        for bad in [&[][..], &[3, 0], &[0], &[0, 0, 0]] {
+            assert!(decode_delete(bad).is_err());
+        }
+    }
+}

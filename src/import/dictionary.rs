@@ -1,0 +1,62 @@
+//! The first group of an import that is to train a dictionary: held back, unencoded, until that is decided.
+
+use super::prepare::{Content, Done, Payload};
+use crate::limits::{DICTIONARY_MIN_RECORDS, GROUP_MAX_BYTES, GROUP_MAX_RECORDS};
+
+/// Most bytes held while too few records have come: a few huge files at the start of a tree are not to
+/// decide that the store does without a dictionary.
+const HELD_MAX_BYTES: u64 = 4 * GROUP_MAX_BYTES;
+/// Largest payload that serves as a sample, in bytes. A dictionary helps with the start of small files; large
+/// ones would fill it with what is theirs alone.
+const SAMPLE_MAX_BYTES: usize = 128 << 10;
+
+/// Items held back, in scan order.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    items: Vec<Done>,
+    bytes: u64,
+    samples: usize,
+}
+
+impl Held {
+    /// Adds the next item.
+    pub(super) fn push(&mut self, done: Done) {
+        if let Some(payload) = raw(&done) {
+            self.bytes = self.bytes.saturating_add(u64::try_from(payload.len()).unwrap_or(u64::MAX));
+            self.samples = self.samples.saturating_add(usize::from(payload.len() <= SAMPLE_MAX_BYTES));
+        }
+        self.items.push(done);
+    }
+
+    /// Tells whether it holds enough to decide. Depends on the tree and the store alone.
+    pub(super) fn is_ready(&self) -> bool {
+        let items = u64::try_from(self.items.len()).unwrap_or(u64::MAX);
+        let enough = self.samples >= DICTIONARY_MIN_RECORDS;
+        items >= GROUP_MAX_RECORDS
+            || self.bytes >= HELD_MAX_BYTES
+            || (enough && self.bytes >= GROUP_MAX_BYTES)
+    }
+
+    /// Returns what to train on; nothing if that is too little.
+    pub(super) fn samples(&self) -> Option<Vec<&[u8]>> {
+        let fits = |payload: &&[u8]| payload.len() <= SAMPLE_MAX_BYTES;
+        let samples: Vec<&[u8]> = self.items.iter().filter_map(raw).filter(fits).collect();
+        (samples.len() >= DICTIONARY_MIN_RECORDS).then_some(samples)
+    }
+
+    /// Gives the items back.
+    pub(super) fn into_items(self) -> Vec<Done> {
+        self.items
+    }
+}
+
+fn raw(done: &Done) -> Option<&[u8]> {
+    let Done::File(file) = done else { return None };
+    match &file.content {
+        Content::New { payload: Payload::Raw(bytes), .. } => Some(bytes),
+        Content::New { payload: Payload::Encoded(_), .. } | Content::Same | Content::Bad { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Floor 4: from a backup tree into the store: scan -> prepare on N threads -> order -> append.
+//!
+//! The calling thread scans and commits (`scan`, `commit`); between them workers read, compare, parse and
+//! encode (`prepare`), and a bounded window restores the order (`window`, `gate`). `pipeline` puts the steps
+//! together. The segments written depend on the tree and the store alone, not on the number of workers.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::id::CommitId;
+use crate::progress::{Progress, Stop};
+use crate::store::Writer;
+
+mod alias;
+mod commit;
+mod dictionary;
+#[cfg(test)]
+mod fake;
+mod gate;
+mod group;
+mod mirror;
+mod pipeline;
+mod prepare;
+mod reason;
+mod scan;
+mod target;
+mod window;
+
+/// What to do with snapshots that the tree no longer holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mirror {
+    /// Keep them.
+    #[default]
+    Keep,
+    /// Tombstone them, unless that would be more than half of what the store holds.
+    Tombstone,
+    /// Tombstone them in any case.
+    Force,
+}
+
+/// How to import.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Prepare threads; 0: one per core. Never changes a byte of the result.
+    pub jobs: usize,
+    /// What to do with what is gone.
+    pub mirror: Mirror,
+    /// Report what would be done, write nothing.
+    pub dry_run: bool,
+}
+
+/// What became of one entry of the tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileOutcome {
+    /// A new snapshot.
+    Added,
+    /// A snapshot with a new payload.
+    Updated,
+    /// As stored already.
+    Unchanged,
+    /// Gone from the tree, tombstoned in the store.
+    Removed,
+    /// A bad snapshot file.
+    Rejected,
+    /// No snapshot file at all.
+    Ignored,
+}
+
+/// One entry of the tree and what became of it. Reported in scan order, and `Added`, `Updated` and
+/// `Removed` only once their commit is durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileReport {
+    /// The parts of its path below `opencti_data`: run directory, then file name; or one stray name.
+    pub path: Vec<Vec<u8>>,
+    /// What became of it.
+    pub outcome: FileOutcome,
+    /// Bytes of the file, where it was read.
+    pub bytes: u64,
+    /// The commit that holds it, if one was needed.
+    pub commit: Option<CommitId>,
+    /// Why it was rejected or ignored: a stable code and a text.
+    pub reason: Option<(&'static str, String)>,
+    /// What to know about an accepted file (E17, E20, E21, E23).
+    pub warnings: Vec<String>,
+}
+
+/// Receives what import has to tell.
+pub trait ImportSink {
+    /// One entry of the tree.
+    ///
+    /// # Errors
+    /// An error ends the import after the current commit: its reader is gone.
+    fn file(&mut self, report: &FileReport) -> Result<()>;
+    /// How far it is; called often.
+    fn progress(&mut self, progress: &Progress) {
+        let _ = progress;
+    }
+}
+
+/// Counts of an import.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ImportSummary {
+    /// Run directories seen.
+    pub runs: u64,
+    /// New snapshots.
+    pub added: u64,
+    /// Changed snapshots.
+    pub updated: u64,
+    /// Snapshots found as they are stored.
+    pub unchanged: u64,
+    /// Snapshots tombstoned.
+    pub removed: u64,
+    /// Files rejected.
+    pub rejected: u64,
+    /// Entries ignored.
+    pub ignored: u64,
+    /// Bytes of the files that were read.
+    pub bytes: u64,
+    /// The last commit of the store.
+    pub commit: CommitId,
+}
+
+/// Imports a backup tree: the folder that holds `opencti_data`, or that folder itself.
+///
+/// # Errors
+/// `BadInput` if there is no such folder; `Cancelled` after `stop` was raised, with all whole groups
+/// committed; failures of the store. Bad files are reports, not errors.
+pub fn import(
+    source: &Path,
+    writer: &mut Writer,
+    options: &ImportOptions,
+    sink: &mut dyn ImportSink,
+    stop: &Stop,
+) -> Result<ImportSummary> {
+    let result = pipeline::run(source, writer, options, sink, stop);
+    if result.is_err()
+        && writer.pending() > 0
+        && let Err(error) = writer.rollback()
+    {
+        // The first failure is the one to tell; the writer refuses to go on by itself.
+        tracing::debug!("rollback after a failed import: {error}");
+    }
+    result
+}

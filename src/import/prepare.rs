@@ -1,0 +1,267 @@
+//! The middle step, on N threads: reads a file once, compares it with what the store holds, parses and
+//! encodes it. Writes nothing; the committer decides.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::FileReport;
+use super::gate::Ticket;
+use super::reason;
+use super::scan::{Job, RunDir};
+use super::target::{Base, Compared, Known, object_ids};
+use super::window::Worker;
+use crate::error::Error;
+use crate::id::RunKey;
+use crate::limits::{FILE_MAX_BYTES, NAME_MAX_BYTES};
+use crate::segment::{Encoded, Encoder};
+use crate::snapshot::{Bundle, Meta, bundle};
+use crate::vfs::tree::{FileInfo, SourceDir};
+
+/// What a prepared file takes in memory beside its payload, about, in bytes.
+const FILE_OVERHEAD_BYTES: u64 = 512;
+/// Largest read buffer that a worker keeps for the next file, in bytes.
+const BUFFER_KEEP_BYTES: usize = 1 << 20;
+/// Most ids that the warnings of a file name.
+pub(super) const WARNINGS_MAX_IDS: usize = 8;
+
+/// What comes out of a job.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// Something that is reported only.
+    Report(FileReport),
+    /// A run directory begins.
+    Begin(Arc<RunDir>),
+    /// A snapshot file of the run directory.
+    File(PreparedFile),
+    /// The run directory is complete.
+    End(Arc<RunDir>),
+}
+
+/// A snapshot file, ready for the committer.
+#[derive(Debug)]
+pub(super) struct PreparedFile {
+    /// The number of its entry in the run directory.
+    pub(super) index: usize,
+    /// Its length, in bytes.
+    pub(super) bytes: u64,
+    /// What to know about it.
+    pub(super) warnings: Vec<String>,
+    /// What the store held under its name when the import began.
+    pub(super) known: Known,
+    /// The ids of its objects that differ from its name; of a bad file nothing.
+    pub(super) ids: Vec<Vec<u8>>,
+    /// What it holds.
+    pub(super) content: Content,
+    /// Its bytes in the window.
+    pub(super) ticket: Ticket,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// What the store holds already.
+    Same,
+    /// A new payload. In a dry run only the fact.
+    New {
+        /// Its encoded meta.
+        meta: Vec<u8>,
+        /// Where its first object lies.
+        object: Range<u32>,
+        /// The file's bytes.
+        payload: Payload,
+    },
+    /// No snapshot.
+    Bad {
+        /// A stable code.
+        code: &'static str,
+        /// The reason, for people.
+        detail: String,
+    },
+}
+
+/// A file's bytes.
+#[derive(Debug)]
+pub(super) enum Payload {
+    /// As they are: there is no encoder yet, because there is no dictionary yet.
+    Raw(Vec<u8>),
+    /// As the store wants them.
+    Encoded(Encoded),
+}
+
+/// Where the workers find an encoder, once it is decided which.
+#[derive(Default)]
+pub(super) struct EncoderSlot(Mutex<Option<Encoder>>);
+
+impl EncoderSlot {
+    /// Decides.
+    pub(super) fn set(&self, encoder: Encoder) {
+        *self.0.lock() = Some(encoder);
+    }
+
+    fn get(&self) -> Option<Encoder> {
+        self.0.lock().clone()
+    }
+}
+
+/// A worker.
+pub(super) struct Preparer<B> {
+    base: B,
+    slot: Arc<EncoderSlot>,
+    encoder: Option<Encoder>,
+    buffer: Vec<u8>,
+    dry_run: bool,
+}
+
+impl<B: Base> Preparer<B> {
+    /// A worker that compares with `base`, the state in which the import began.
+    pub(super) fn new(base: B, slot: Arc<EncoderSlot>, dry_run: bool) -> Preparer<B> {
+        Preparer { base, slot, encoder: None, buffer: Vec::new(), dry_run }
+    }
+
+    fn file(
+        &mut self,
+        dir: &SourceDir,
+        run: &RunDir,
+        index: usize,
+        admit: &mut dyn FnMut(u64) -> Option<Ticket>,
+    ) -> Option<PreparedFile> {
+        let name = run.snapshot_name(index);
+        let mut file = PreparedFile {
+            index,
+            bytes: 0,
+            warnings: Vec::new(),
+            known: Known::Absent,
+            ids: Vec::new(),
+            content: Content::Same,
+            ticket: Ticket::free(),
+        };
+        if let Err(bad) = self.fill(&mut file, dir, run, name, admit)? {
+            file.content = bad;
+        }
+        if self.buffer.capacity() > BUFFER_KEEP_BYTES {
+            self.buffer = Vec::new();
+        }
+        Some(file)
+    }
+
+    /// Reads, compares, parses and encodes. The inner error is the content of a bad file.
+    fn fill(
+        &mut self,
+        file: &mut PreparedFile,
+        dir: &SourceDir,
+        run: &RunDir,
+        name: &[u8],
+        admit: &mut dyn FnMut(u64) -> Option<Ticket>,
+    ) -> Option<Result<(), Content>> {
+        if name.len() > NAME_MAX_BYTES {
+            let detail = format!("the name has {} bytes, at most {NAME_MAX_BYTES}", name.len());
+            return Some(Err(Content::Bad { code: reason::NAME_TOO_LONG, detail }));
+        }
+        let read = dir.read_file(run.file_name(file.index), &mut self.buffer, FILE_MAX_BYTES);
+        // Also for a file that cannot be read: what stays in the store keeps its aliases.
+        let payload = read.is_ok().then_some(self.buffer.as_slice());
+        let compared = match stored_key(&self.base, run) {
+            Some(key) => self.base.compare(name, key, payload),
+            None => Compared { known: Known::Absent, is_same: false },
+        };
+        file.known = compared.known;
+        let info = match read {
+            Ok(info) => info,
+            Err(error) => return Some(Err(bad(reason::of_read(&error), &error))),
+        };
+        file.bytes = info.len;
+        if compared.is_same {
+            if let Known::File { ids } = &file.known {
+                file.ids.clone_from(ids);
+            }
+            warn_of_ids(file, name);
+            return Some(Ok(()));
+        }
+        let ticket = admit(info.len.saturating_add(FILE_OVERHEAD_BYTES))?;
+        Some(self.parse(file, name, &info, ticket))
+    }
+
+    fn parse(
+        &mut self,
+        file: &mut PreparedFile,
+        name: &[u8],
+        info: &FileInfo,
+        ticket: Ticket,
+    ) -> Result<(), Content> {
+        let bundle = bundle::parse(&self.buffer)
+            .map_err(|reject| Content::Bad { code: reject.code, detail: reject.detail })?;
+        let meta = Meta::of(&bundle, name, Some(info.mtime));
+        let Bundle { objects, warnings } = bundle;
+        let object = objects.first().map_or(0..0, |first| first.range.clone());
+        file.warnings = warnings;
+        file.ids = object_ids(&meta, name);
+        warn_of_ids(file, name);
+        file.content = if self.dry_run {
+            Content::New { meta: Vec::new(), object, payload: Payload::Raw(Vec::new()) }
+        } else {
+            file.ticket = ticket;
+            Content::New { meta: meta.encode(), object, payload: self.encode()? }
+        };
+        Ok(())
+    }
+
+    fn encode(&mut self) -> Result<Payload, Content> {
+        if self.encoder.is_none() {
+            self.encoder = self.slot.get();
+        }
+        match &mut self.encoder {
+            Some(encoder) => encoder
+                .encode(&self.buffer)
+                .map(Payload::Encoded)
+                .map_err(|error| bad(reason::of_put(&error).unwrap_or(reason::UNREADABLE), &error)),
+            None => Ok(Payload::Raw(std::mem::take(&mut self.buffer))),
+        }
+    }
+}
+
+impl<B: Base> Worker<Job, Done> for Preparer<B> {
+    fn work(&mut self, job: Job, admit: &mut dyn FnMut(u64) -> Option<Ticket>) -> Option<Done> {
+        match job {
+            Job::Report(report) => Some(Done::Report(report)),
+            Job::Begin(run) => {
+                // The committer counts on it being looked up.
+                let _ = stored_key(&self.base, &run);
+                Some(Done::Begin(run))
+            }
+            Job::File { dir, run, index } => self.file(&dir, &run, index, admit).map(Done::File),
+            Job::End(run) => Some(Done::End(run)),
+        }
+    }
+}
+
+/// Returns the key under which the store had the run when the import began.
+fn stored_key(base: &impl Base, run: &RunDir) -> Option<RunKey> {
+    *run.stored.get_or_init(|| base.run_key(run.entry.at, &run.entry.name))
+}
+
+fn bad(code: &'static str, error: &Error) -> Content {
+    Content::Bad { code, detail: error.to_string() }
+}
+
+/// E19, E20: says that the file is not what its name says.
+fn warn_of_ids(file: &mut PreparedFile, name: &[u8]) {
+    let name = String::from_utf8_lossy(name);
+    for id in file.ids.iter().take(WARNINGS_MAX_IDS) {
+        let text = String::from_utf8_lossy(id);
+        file.warnings.push(if id.len() > NAME_MAX_BYTES {
+            let start: String = text.chars().take(64).collect();
+            format!("holds object {start:?}..., whose id of {} bytes is too long to be found by", id.len())
+        } else {
+            format!("holds object {text:?}, named {name:?}")
+        });
+    }
+    match file.ids.len().saturating_sub(WARNINGS_MAX_IDS) {
+        0 => {}
+        more => file.warnings.push(format!("holds {more} more objects, named {name:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

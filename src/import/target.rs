@@ -1,0 +1,220 @@
+//! What import needs of a store, as a trait: so that groups, reports, aliases and mirroring are tested
+//! without one.
+
+use std::collections::BTreeSet;
+
+use crate::error::Result;
+use crate::id::{CommitId, Instant, RunKey};
+use crate::snapshot::Meta;
+use crate::store::{Outcome, Put, PutKind, Snapshot, View, Writer};
+
+/// What a name stands for in a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Stored {
+    /// A file, with the ids in it that differ from its name.
+    File {
+        /// The ids.
+        ids: Vec<Vec<u8>>,
+    },
+    /// An alias.
+    Alias {
+        /// The name of the file it stands for.
+        file: Vec<u8>,
+    },
+}
+
+/// Receives the records of a run: the name, and what it stands for.
+pub(super) type Visit<'a> = dyn FnMut(Vec<u8>, Stored) -> Result<()> + 'a;
+
+/// What the store held under a file's name when the import began.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Known {
+    /// Nothing.
+    Absent,
+    /// An alias: as good as nothing, for a file.
+    Alias,
+    /// A snapshot, with the ids in it that differ from its name.
+    File {
+        /// The ids.
+        ids: Vec<Vec<u8>>,
+    },
+    /// Something that cannot be read.
+    Damaged,
+}
+
+/// A file, compared with what the store holds under its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Compared {
+    /// What the store holds.
+    pub(super) known: Known,
+    /// Whether that is the file's bytes.
+    pub(super) is_same: bool,
+}
+
+/// The state in which the import began, as the workers look into it.
+pub(super) trait Base: Send {
+    /// The key of a run. A failure counts as "not there": nothing is skipped then, nor deleted.
+    fn run_key(&self, at: Instant, name: &str) -> Option<RunKey>;
+    /// Compares a file, `None` if it could not be read, with what is stored. A failure to read the store
+    /// says only "not the same": the put will meet it again.
+    fn compare(&self, name: &[u8], run: RunKey, payload: Option<&[u8]>) -> Compared;
+}
+
+impl Base for View {
+    fn run_key(&self, at: Instant, name: &str) -> Option<RunKey> {
+        self.run_named(at, name).ok().flatten().map(|run| run.key)
+    }
+
+    fn compare(&self, name: &[u8], run: RunKey, payload: Option<&[u8]>) -> Compared {
+        let known = |known| Compared { known, is_same: false };
+        let record = match self.record(name, run) {
+            Ok(Some(record)) if record.kind() == PutKind::Snapshot => record,
+            Ok(Some(_)) => return known(Known::Alias),
+            Ok(None) => return known(Known::Absent),
+            Err(_) => return known(Known::Damaged),
+        };
+        let Some(ids) = odd_ids(&record) else { return known(Known::Damaged) };
+        let is_same = payload.is_some_and(|payload| {
+            // The length first: it costs no decompression.
+            u64::try_from(payload.len()) == Ok(record.len())
+                && record.body().is_ok_and(|body| *body == *payload)
+        });
+        Compared { known: Known::File { ids }, is_same }
+    }
+}
+
+/// A store to import into.
+pub(super) trait Target {
+    /// Makes sure that a run is known.
+    fn put_run(&mut self, at: Instant, name: &str, meta: &[u8]) -> Result<(RunKey, Outcome)>;
+    /// Appends a snapshot or an alias.
+    fn put(&mut self, put: &Put<'_>) -> Result<Outcome>;
+    /// Deletes a name in a run.
+    fn delete(&mut self, name: &[u8], run: RunKey) -> Result<bool>;
+    /// Deletes an empty run.
+    fn delete_run(&mut self, run: RunKey) -> Result<bool>;
+    /// Makes it all durable.
+    fn commit(&mut self) -> Result<CommitId>;
+
+    /// What a name stands for now, uncommitted changes included.
+    fn record(&mut self, name: &[u8], run: RunKey) -> Result<Option<Stored>>;
+    /// Visits the records of a run as they are now, in any order; damaged ones are left out.
+    fn records(&mut self, run: RunKey, visit: &mut Visit<'_>) -> Result<()>;
+
+    /// Visits the records of a run as they were when the import began.
+    fn records_before(&self, run: RunKey, visit: &mut Visit<'_>) -> Result<()>;
+    /// The runs as they were when the import began.
+    fn runs_before(&self) -> Result<Vec<(RunKey, Instant, String)>>;
+    /// The number of live snapshots when the import began.
+    fn len_before(&self) -> u64;
+    /// The last commit when the import began.
+    fn commit_before(&self) -> CommitId;
+}
+
+/// The real one.
+#[derive(Debug)]
+pub(super) struct StoreTarget<'w> {
+    /// Writes.
+    pub(super) writer: &'w mut Writer,
+    /// The state in which the import began.
+    pub(super) base: View,
+    /// The state with what is not committed yet, and how much that was.
+    preview: Option<(u64, View)>,
+}
+
+impl<'w> StoreTarget<'w> {
+    pub(super) fn new(writer: &'w mut Writer, base: View) -> StoreTarget<'w> {
+        StoreTarget { writer, base, preview: None }
+    }
+
+    /// Returns the state with what is not committed yet; made anew only after changes.
+    fn preview(&mut self) -> Result<&View> {
+        let pending = self.writer.pending();
+        let view = match self.preview.take() {
+            Some((at, view)) if at == pending && pending > 0 => view,
+            _ => self.writer.view()?,
+        };
+        Ok(&self.preview.insert((pending, view)).1)
+    }
+}
+
+impl Target for StoreTarget<'_> {
+    fn put_run(&mut self, at: Instant, name: &str, meta: &[u8]) -> Result<(RunKey, Outcome)> {
+        self.writer.put_run(at, name, meta)
+    }
+
+    fn put(&mut self, put: &Put<'_>) -> Result<Outcome> {
+        self.writer.put(put)
+    }
+
+    fn delete(&mut self, name: &[u8], run: RunKey) -> Result<bool> {
+        self.writer.delete(name, run)
+    }
+
+    fn delete_run(&mut self, run: RunKey) -> Result<bool> {
+        self.writer.delete_run(run)
+    }
+
+    fn commit(&mut self) -> Result<CommitId> {
+        self.preview = None;
+        self.writer.commit()
+    }
+
+    fn record(&mut self, name: &[u8], run: RunKey) -> Result<Option<Stored>> {
+        let view = self.preview()?;
+        let record = view.record(name, run)?;
+        record.as_ref().map(stored).transpose()
+    }
+
+    fn records(&mut self, run: RunKey, visit: &mut Visit<'_>) -> Result<()> {
+        visit_records(self.preview()?, run, visit)
+    }
+
+    fn records_before(&self, run: RunKey, visit: &mut Visit<'_>) -> Result<()> {
+        visit_records(&self.base, run, visit)
+    }
+
+    fn runs_before(&self) -> Result<Vec<(RunKey, Instant, String)>> {
+        Ok(self.base.runs()?.into_iter().map(|run| (run.key, run.key.instant(), run.name)).collect())
+    }
+
+    fn len_before(&self) -> u64 {
+        self.base.len()
+    }
+
+    fn commit_before(&self) -> CommitId {
+        self.base.commit()
+    }
+}
+
+fn visit_records(view: &View, run: RunKey, visit: &mut Visit<'_>) -> Result<()> {
+    for record in view.records_of_run(run)? {
+        let what = record.and_then(|record| Ok((record.name().into_owned(), stored(&record)?)));
+        match what {
+            Ok((name, stored)) => visit(name, stored)?,
+            Err(error) if error.is_damage() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn stored(record: &Snapshot<'_>) -> Result<Stored> {
+    Ok(match record.kind() {
+        PutKind::Alias => Stored::Alias { file: record.body()?.into_owned() },
+        PutKind::Snapshot | PutKind::Run => Stored::File { ids: odd_ids(record).unwrap_or_default() },
+    })
+}
+
+/// Returns the ids in a stored file that differ from its name; `None` if its meta does not decode.
+fn odd_ids(record: &Snapshot<'_>) -> Option<Vec<Vec<u8>>> {
+    let meta = Meta::decode(record.meta(), record.object_range()).ok()?;
+    Some(object_ids(&meta, &record.name()))
+}
+
+/// Returns the ids of a file's objects that differ from its name, each once, in file order.
+pub(super) fn object_ids(meta: &Meta, name: &[u8]) -> Vec<Vec<u8>> {
+    let mut seen = BTreeSet::new();
+    let ids = meta.objects.iter().filter_map(|object| object.id.as_ref());
+    ids.filter(|id| *id != name && !id.is_empty() && seen.insert(*id)).cloned().collect()
+}

@@ -1,0 +1,6 @@
+//! Tests of the restore against a model of a store.
+
+mod cases;
+mod model;
+mod naive;
+mod output;

@@ -1,0 +1,170 @@
+//! A store as a map, and the short notation in which the tests write trees.
+
+use std::collections::BTreeMap;
+
+use super::super::lookup::{File, Item, Source, Target, TreeFile};
+use crate::error::{Damage, Error, Place, Result};
+use crate::id::{Instant, RunKey};
+use crate::store::RunInfo;
+
+/// A file of the model: its objects with their references; damaged ones cannot be read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ModelFile {
+    pub(super) objects: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
+    pub(super) damaged: bool,
+    /// The file's bytes where a test gives them: they are then its one object.
+    pub(super) text: Option<Vec<u8>>,
+}
+
+/// A store as a map.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    pub(super) runs: Vec<RunInfo>,
+    pub(super) files: BTreeMap<RunKey, BTreeMap<Vec<u8>, ModelFile>>,
+}
+
+/// The key of the run called `D<instant>` or, for a second name of that instant, `D<instant>b`.
+pub(super) fn run_key(name: &str) -> RunKey {
+    let digits = name.trim_start_matches('D').trim_end_matches('b');
+    RunKey::new(Instant(digits.parse().unwrap()), u16::from(name.ends_with('b')))
+}
+
+impl Model {
+    /// Reads lines such as `D1: m->i,k; n`. `name=a->b+c->d` is a file of two objects; `!n` a damaged one.
+    pub(super) fn of(text: &str) -> Model {
+        let mut model = Model::default();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (run, files) = line.split_once(':').unwrap();
+            model.add_run(run);
+            for file in files.split(';').map(str::trim).filter(|file| !file.is_empty()) {
+                let (file, damaged) = file.strip_prefix('!').map_or((file, false), |file| (file, true));
+                let (name, objects) =
+                    file.split_once('=').unwrap_or((file.split("->").next().unwrap(), file));
+                let objects = objects.split('+').map(|object| {
+                    let (id, refs) = object.split_once("->").unwrap_or((object, ""));
+                    let refs = refs.split(',').filter(|id| !id.is_empty());
+                    (id.as_bytes().to_vec(), refs.map(|id| id.as_bytes().to_vec()).collect())
+                });
+                let file = ModelFile { objects: objects.collect(), damaged, text: None };
+                model.add(run_key(run), name.as_bytes(), file);
+            }
+        }
+        model
+    }
+
+    pub(super) fn add_run(&mut self, name: &str) {
+        let key = run_key(name);
+        let info = RunInfo { key, name: name.to_owned(), snapshots: 0, bytes: 0, meta: Vec::new() };
+        self.runs.push(info);
+        self.runs.sort_by_key(|run| run.key);
+        self.files.entry(key).or_default();
+    }
+
+    pub(super) fn add(&mut self, run: RunKey, name: &[u8], mut file: ModelFile) {
+        for (_, refs) in &mut file.objects {
+            refs.sort();
+            refs.dedup();
+        }
+        let info = self.runs.iter_mut().find(|info| info.key == run).unwrap();
+        info.snapshots = info.snapshots.saturating_add(1);
+        info.bytes = info.bytes.saturating_add(10);
+        self.files.entry(run).or_default().insert(name.to_vec(), file);
+    }
+
+    /// The file that stands for an id in a run: the one of that name, else the last that holds it.
+    pub(super) fn holder(&self, id: &[u8], run: RunKey) -> Option<(&Vec<u8>, &ModelFile)> {
+        let files = self.files.get(&run)?;
+        files
+            .get_key_value(id)
+            .or_else(|| files.iter().rev().find(|(_, file)| file.objects.iter().any(|(own, _)| own == id)))
+    }
+
+    /// The number of the object that an id leads to in the file that stands for it.
+    pub(super) fn object_of(id: &[u8], name: &[u8], file: &ModelFile) -> usize {
+        if name == id { 0 } else { file.objects.iter().position(|(own, _)| own == id).unwrap() }
+    }
+
+    fn target(&self, id: &[u8], run: RunKey) -> Result<Option<Target>> {
+        let Some((name, file)) = self.holder(id, run) else { return Ok(None) };
+        if file.damaged {
+            return Err(damage());
+        }
+        let at = Model::object_of(id, name, file);
+        let (own, references) = file.objects[at].clone();
+        let item = Item { id: own, references };
+        Ok(Some(Target { run, name: name.clone(), object: u32::try_from(at).unwrap(), item }))
+    }
+
+    fn runs_of(&self, id: &[u8]) -> impl DoubleEndedIterator<Item = RunKey> {
+        self.files.keys().copied().filter(|run| self.holder(id, *run).is_some())
+    }
+}
+
+fn damage() -> Error {
+    Error::damaged(Place::at("data/0000000001.seg", 96), Damage::Magic)
+}
+
+fn text_of(id: &[u8], refs: &[Vec<u8>]) -> Vec<u8> {
+    let refs: Vec<_> = refs.iter().map(|id| String::from_utf8_lossy(id)).collect();
+    format!("{{\"id\":\"{}\",\r\n\"refs\":\"{}\"}}", String::from_utf8_lossy(id), refs.join(" ")).into_bytes()
+}
+
+impl Source for Model {
+    fn runs(&self) -> &[RunInfo] {
+        &self.runs
+    }
+
+    fn files(&self, run: RunKey, each: &mut dyn FnMut(Result<File>) -> Result<()>) -> Result<()> {
+        // Descending: the resolver must not count on an order.
+        for (name, file) in self.files[&run].iter().rev() {
+            if file.damaged {
+                each(Err(damage()))?;
+                continue;
+            }
+            let items =
+                file.objects.iter().map(|(id, refs)| Item { id: id.clone(), references: refs.clone() });
+            each(Ok(File { name: name.clone(), len: 10, items: items.collect() }))?;
+        }
+        Ok(())
+    }
+
+    fn later(&self, id: &[u8], after: Instant) -> Result<Option<Target>> {
+        let run = self.runs_of(id).find(|run| run.instant() > after);
+        run.map_or(Ok(None), |run| self.target(id, run))
+    }
+
+    fn earlier(&self, id: &[u8], at: Instant) -> Result<Option<Target>> {
+        let run = self.runs_of(id).rfind(|run| run.instant() <= at);
+        run.map_or(Ok(None), |run| self.target(id, run))
+    }
+
+    fn newest(&self, id: &[u8], until: RunKey) -> Result<Option<RunKey>> {
+        let run = self.runs_of(id).rfind(|run| *run <= until);
+        run.map_or(Ok(None), |run| Ok(self.target(id, run)?.map(|target| target.run)))
+    }
+
+    fn exists(&self, id: &[u8]) -> Result<bool> {
+        Ok(self.runs_of(id).next().is_some())
+    }
+
+    fn texts(&self, name: &[u8], run: RunKey, each: &mut dyn FnMut(u32, &[u8]) -> Result<()>) -> Result<()> {
+        let file = &self.files[&run][name];
+        for (number, (id, refs)) in (0..).zip(&file.objects) {
+            let text = file.text.clone().unwrap_or_else(|| text_of(id, refs));
+            each(number, &text)?;
+        }
+        Ok(())
+    }
+
+    fn bodies(&self, run: RunKey, each: &mut dyn FnMut(Result<TreeFile<'_>>) -> Result<()>) -> Result<()> {
+        for (name, file) in &self.files[&run] {
+            if file.damaged {
+                each(Err(damage()))?;
+                continue;
+            }
+            let bytes = file.text.as_deref().unwrap_or(b"{}");
+            each(Ok(TreeFile { name, mtime: Some((1_700_000_000, 5)), bytes }))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! Writes the backup tree again.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::error::{Damage, Error, Place, Result};
+use crate::progress::Stop;
+use crate::snapshot::codec::decode_run_meta;
+use crate::store::{RunInfo, View};
+use crate::vfs::tree::TargetDir;
+
+use super::lookup::{Source, Stored, TreeFile};
+use super::report::{Report, add, selected};
+use super::{RestoreEvent, RestoreOptions, RestoreSummary};
+
+/// Writes the backup tree again, byte-identical, below `target/opencti_data`.
+///
+/// Each live snapshot becomes `<run>/<name>.json` with its modification time, each run a directory, also an
+/// empty one. Of the options only `after` and `until` matter. Files are replaced one by one (written beside,
+/// renamed); what else is in the target stays. Cost: each body is decoded once; memory: one of them.
+///
+/// # Errors
+/// `Io` when the target fails; `Cancelled` when stopped; whatever the store says except damage, which is an
+/// event.
+pub fn tree(
+    view: &View,
+    options: &RestoreOptions,
+    target: &Path,
+    event: &mut dyn FnMut(RestoreEvent<'_>),
+    stop: &Stop,
+) -> Result<RestoreSummary> {
+    tree_from(&Stored::new(view, false)?, options, target, event, stop)
+}
+
+pub(super) fn tree_from<S: Source>(
+    source: &S,
+    options: &RestoreOptions,
+    target: &Path,
+    event: &mut dyn FnMut(RestoreEvent<'_>),
+    stop: &Stop,
+) -> Result<RestoreSummary> {
+    let runs = selected(source.runs(), options);
+    let mut report = Report::new(runs.clone(), event, stop);
+    let root = TargetDir::create(&target.join("opencti_data"))?;
+    for info in runs {
+        report.check()?;
+        report.run(&info.name);
+        match root.create_dir(OsStr::new(&info.name)) {
+            Ok(directory) => write_run(source, info, &directory, &mut report)?,
+            Err(Error::BadInput { reason, .. }) => {
+                report.skipped(info.snapshots, info.name.as_bytes(), reason);
+                report.done(info.snapshots, info.bytes);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(report.summary)
+}
+
+fn write_run<S: Source>(
+    source: &S,
+    info: &RunInfo,
+    directory: &TargetDir,
+    report: &mut Report<'_>,
+) -> Result<()> {
+    source.bodies(info.key, &mut |file| {
+        report.check()?;
+        match file {
+            Ok(file) => write_file(directory, &file, report),
+            Err(error) => {
+                report.damaged(error)?;
+                report.done(1, 0);
+                Ok(())
+            }
+        }
+    })?;
+    // Last, because each file that is written changes it.
+    match decode_run_meta(&info.meta) {
+        Ok(mtime) => mtime.map_or(Ok(()), |mtime| directory.set_mtime(mtime)),
+        Err(reason) => {
+            let place = Place::whole(format!("the record of run {}", info.name));
+            report.damaged(Error::damaged(place, Damage::Content { what: "run meta", reason }))
+        }
+    }
+}
+
+fn write_file(directory: &TargetDir, file: &TreeFile<'_>, report: &mut Report<'_>) -> Result<()> {
+    let len = u64::try_from(file.bytes.len()).unwrap_or(u64::MAX);
+    let name = [file.name, b".json"].concat();
+    match directory.write_file(OsStr::from_bytes(&name), file.bytes, file.mtime) {
+        Ok(()) => {
+            add(&mut report.summary.own, 1);
+            add(&mut report.summary.bytes, len);
+        }
+        Err(Error::BadInput { reason, .. }) => report.skipped(1, file.name, reason),
+        Err(error) => return Err(error),
+    }
+    report.done(1, len);
+    Ok(())
+}

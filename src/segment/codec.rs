@@ -1,0 +1,275 @@
+//! Compression of payloads: raw, zstd, or zstd with the segment's dictionary.
+//!
+//! STIX objects are small and alike. zstd alone finds little in 1 kB; with a dictionary trained on the
+//! store's own objects it shrinks them several times as well (FORMAT.md, "Payloads").
+
+use std::cell::RefCell;
+use std::sync::{Arc, OnceLock};
+
+use zstd::zstd_safe::{CParameter, DCtx, DDict, get_error_name};
+
+use crate::error::{Damage, Error, Result};
+use crate::id::DictionaryId;
+use crate::limits::{DICTIONARY_MAX_BYTES, FILE_MAX_BYTES};
+
+pub use crate::format::put::Codec;
+
+/// The level new payloads are compressed at. Level 1 was 12 % larger on the ATT&CK trees, level 9 cost three times the CPU
+/// for 4 %.
+const LEVEL: i32 = 3;
+/// Dictionaries are written once and read often, so they are compressed harder.
+const DICTIONARY_LEVEL: i32 = 19;
+
+/// A compression dictionary, ready for use. Shared by all threads.
+pub struct Dictionary {
+    id: DictionaryId,
+    content: Vec<u8>,
+    decoder: OnceLock<DDict<'static>>,
+}
+
+impl std::fmt::Debug for Dictionary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Dictionary({}, {} bytes)", self.id, self.content.len())
+    }
+}
+
+impl Dictionary {
+    /// Wraps a dictionary's content.
+    pub fn new(content: Vec<u8>) -> Arc<Dictionary> {
+        Arc::new(Dictionary { id: DictionaryId::of(&content), content, decoder: OnceLock::new() })
+    }
+
+    /// Returns its identity.
+    pub fn id(&self) -> DictionaryId {
+        self.id
+    }
+
+    /// Returns its content.
+    pub fn content(&self) -> &[u8] {
+        &self.content
+    }
+
+    /// Returns the content as segments and `dict.<id>` carry it: a zstd frame.
+    ///
+    /// # Errors
+    /// What zstd says; memory is the only reason known.
+    pub fn packed(&self) -> Result<Vec<u8>> {
+        zstd::bulk::compress(&self.content, DICTIONARY_LEVEL)
+            .map_err(|error| Error::io("compress", "dictionary", error))
+    }
+
+    /// Unpacks what [`packed`](Dictionary::packed) made.
+    ///
+    /// # Errors
+    /// `Content` if it does not decompress within the limit.
+    pub fn unpack(packed: &[u8]) -> std::result::Result<Arc<Dictionary>, Damage> {
+        let content = zstd::bulk::decompress(packed, DICTIONARY_MAX_BYTES)
+            .map_err(|error| Damage::Content { what: "dictionary", reason: error.to_string() })?;
+        Ok(Dictionary::new(content))
+    }
+
+    /// Trains a dictionary on samples. `None` if they are too few or too much alike.
+    ///
+    /// The size follows zstd's advice of a hundredth of the samples, up to 64 KiB: more did not pay on
+    /// the ATT&CK trees.
+    pub fn train(samples: &[&[u8]]) -> Option<Arc<Dictionary>> {
+        let total: usize = samples.iter().map(|sample| sample.len()).sum();
+        let size = (total / 32).clamp(4 << 10, 64 << 10);
+        let content = zstd::dict::from_samples(samples, size).ok()?;
+        Some(Dictionary::new(content))
+    }
+
+    fn decoder(&self) -> &DDict<'static> {
+        self.decoder.get_or_init(|| DDict::create(&self.content))
+    }
+}
+
+/// An encoded payload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Encoded {
+    /// How it is encoded.
+    pub codec: Codec,
+    /// Length of the payload before encoding, in bytes.
+    pub raw_len: u32,
+    /// The encoded bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Encodes payloads as one store wants them. One per worker thread: `Send`, cloned from one another.
+pub struct Encoder {
+    mode: Mode,
+    compressor: Option<zstd::bulk::Compressor<'static>>,
+}
+
+#[derive(Clone, Debug)]
+enum Mode {
+    Raw,
+    Plain,
+    With(Arc<Dictionary>),
+}
+
+impl std::fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Encoder({:?})", self.mode)
+    }
+}
+
+impl Clone for Encoder {
+    fn clone(&self) -> Self {
+        Encoder { mode: self.mode.clone(), compressor: None }
+    }
+}
+
+impl Encoder {
+    /// Keeps payloads as they are.
+    pub fn raw() -> Encoder {
+        Encoder { mode: Mode::Raw, compressor: None }
+    }
+
+    /// Compresses, with a dictionary if one is given.
+    pub fn zstd(dictionary: Option<Arc<Dictionary>>) -> Encoder {
+        Encoder { mode: dictionary.map_or(Mode::Plain, Mode::With), compressor: None }
+    }
+
+    /// Encodes a payload. Deterministic: same payload, same dictionary, same bytes. One that does not
+    /// shrink stays raw.
+    ///
+    /// # Errors
+    /// `TooLarge` above [`FILE_MAX_BYTES`].
+    pub fn encode(&mut self, payload: &[u8]) -> Result<Encoded> {
+        let len = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+        let raw_len = u32::try_from(len).ok().filter(|_| len <= FILE_MAX_BYTES).ok_or(Error::TooLarge {
+            what: "file",
+            len,
+            max: FILE_MAX_BYTES,
+        })?;
+        let codec = match self.mode {
+            Mode::Raw => return Ok(Encoded { codec: Codec::Raw, raw_len, bytes: payload.to_vec() }),
+            Mode::Plain => Codec::Zstd,
+            Mode::With(_) => Codec::ZstdDictionary,
+        };
+        let failed = |error| Error::io("compress", "payload", error);
+        let bytes = self.compressor().and_then(|compressor| compressor.compress(payload)).map_err(failed)?;
+        if bytes.len() >= payload.len() {
+            return Ok(Encoded { codec: Codec::Raw, raw_len, bytes: payload.to_vec() });
+        }
+        Ok(Encoded { codec, raw_len, bytes })
+    }
+
+    fn compressor(&mut self) -> std::io::Result<&mut zstd::bulk::Compressor<'static>> {
+        let compressor = match self.compressor.take() {
+            Some(compressor) => compressor,
+            None => {
+                let mut fresh = match &self.mode {
+                    Mode::With(dictionary) => {
+                        zstd::bulk::Compressor::with_dictionary(LEVEL, dictionary.content())?
+                    }
+                    Mode::Raw | Mode::Plain => zstd::bulk::Compressor::new(LEVEL)?,
+                };
+                // The record says all of this already: length, checksum, dictionary.
+                fresh.set_parameter(CParameter::ContentSizeFlag(false))?;
+                fresh.set_parameter(CParameter::ChecksumFlag(false))?;
+                fresh.set_parameter(CParameter::DictIdFlag(false))?;
+                fresh
+            }
+        };
+        Ok(self.compressor.insert(compressor))
+    }
+}
+
+thread_local! {
+    // A decompression context is 150 kB and takes longer to make than a record to decode.
+    static DECODER: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+}
+
+/// Decodes a payload of known length. The result has exactly `raw_len` bytes.
+///
+/// # Errors
+/// `Content` if it does not decode to that length; `Dictionary` is the caller's to tell.
+pub fn decode(
+    codec: Codec,
+    payload: &[u8],
+    raw_len: u32,
+    dictionary: Option<&Dictionary>,
+) -> std::result::Result<Vec<u8>, Damage> {
+    let bad = |reason: String| Damage::Content { what: "payload", reason };
+    let expect = usize::try_from(raw_len).map_err(|error| bad(error.to_string()))?;
+    let mut out = Vec::with_capacity(expect);
+    let result = match (codec, dictionary) {
+        (Codec::Raw, _) => {
+            out.extend_from_slice(payload);
+            Ok(out.len())
+        }
+        (Codec::Zstd, _) => DECODER.with_borrow_mut(|context| context.decompress(&mut out, payload)),
+        (Codec::ZstdDictionary, Some(dictionary)) => DECODER.with_borrow_mut(|context| {
+            context.decompress_using_ddict(&mut out, payload, dictionary.decoder())
+        }),
+        (Codec::ZstdDictionary, None) => return Err(bad("no dictionary".to_owned())),
+    };
+    match result {
+        Ok(len) if len == expect && out.len() == expect => Ok(out),
+        Ok(len) => Err(bad(format!("{len} bytes instead of {expect}"))),
+        Err(code) => Err(bad(get_error_name(code).to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(number: usize) -> Vec<u8> {
+        format!(
+            "{{\"type\": \"bundle\", \"objects\": [{{\"id\": \"malware--{number:032x}\", \"name\": \"name {number}\", \
+             \"description\": \"a description of {} words\", \"is_family\": {}}}]}}",
+            number * 7919 % 1013,
+            number % 3 == 0,
+        )
+        .into_bytes()
+    }
+
+    #[test]
+    fn payloads_come_back_whatever_the_codec() {
+        let samples: Vec<Vec<u8>> = (0..2000).map(sample).collect();
+        let slices: Vec<&[u8]> = samples.iter().map(Vec::as_slice).collect();
+        let dictionary = Dictionary::train(&slices).unwrap();
+        let again = Dictionary::unpack(&dictionary.packed().unwrap()).unwrap();
+        assert_eq!(again.id(), dictionary.id());
+        let mut sizes = Vec::new();
+        for (mut encoder, codec) in [
+            (Encoder::raw(), Codec::Raw),
+            (Encoder::zstd(None), Codec::Zstd),
+            (Encoder::zstd(Some(dictionary.clone())), Codec::ZstdDictionary),
+        ] {
+            let payload = sample(5000);
+            let encoded = encoder.encode(&payload).unwrap();
+            assert_eq!(encoded.codec, codec);
+            assert_eq!(encoder.clone().encode(&payload).unwrap(), encoded, "not deterministic");
+            let decoded = decode(codec, &encoded.bytes, encoded.raw_len, Some(&again)).unwrap();
+            assert_eq!(decoded, payload);
+            sizes.push(encoded.bytes.len());
+        }
+        assert!(sizes[2] < sizes[1] && sizes[1] < sizes[0], "{sizes:?}");
+    }
+
+    #[test]
+    fn incompressible_and_empty_payloads_stay_raw() {
+        let mut encoder = Encoder::zstd(None);
+        for payload in [&b""[..], b"x", b"\x01\x02\x03"] {
+            assert_eq!(encoder.encode(payload).unwrap().codec, Codec::Raw);
+        }
+    }
+
+    #[test]
+    fn a_wrong_length_or_a_wrong_dictionary_is_an_error() {
+        let mut encoder = Encoder::zstd(None);
+        let payload = vec![b'x'; 1000];
+        let encoded = encoder.encode(&payload).unwrap();
+        for len in [0, 999, 1001] {
+            assert!(decode(encoded.codec, &encoded.bytes, len, None).is_err());
+        }
+        assert!(decode(Codec::ZstdDictionary, &encoded.bytes, 1000, None).is_err());
+        for cut in 0..encoded.bytes.len() {
+            assert!(decode(Codec::Zstd, &encoded.bytes[..cut], 1000, None).is_err());
+        }
+    }
+}

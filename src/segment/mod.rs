@@ -1,0 +1,13 @@
+//! Floor 2: segment files: records appended, records read, dictionaries.
+
+pub mod codec;
+pub mod reader;
+pub mod set;
+pub mod walk;
+pub mod writer;
+
+pub use codec::{Codec, Dictionary, Encoded, Encoder};
+pub use reader::{Bindings, Record, Segment};
+pub use set::{SegmentRef, Segments};
+pub use walk::{Step, Walk};
+pub use writer::SegmentWriter;

@@ -1,0 +1,288 @@
+//! One segment file open for reading: mapped if sealed, by positioned reads while it grows.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::codec::Dictionary;
+use super::walk::Walk;
+use crate::error::{Damage, Error, Place, Result};
+use crate::format::crc::Binding;
+use crate::format::record::{self, HEAD_BYTES, HEAD_LEN, Head, Tag};
+use crate::format::segment::{self, HEADER_BYTES, HEADER_LEN, SegmentHeader};
+use crate::id::{DictionaryId, SegmentId, StoreId};
+use crate::vfs::{Map, ReadFile};
+
+/// What the checksums of a segment's records may start from. One value, unless the header that names
+/// the dictionary is damaged: then the dictionaries that the store knows are tried.
+#[derive(Clone, Debug)]
+pub struct Bindings {
+    unbound: Binding,
+    candidates: Vec<(DictionaryId, Binding)>,
+}
+
+impl Bindings {
+    /// All bindings that a segment may have.
+    pub fn new(store: StoreId, segment: SegmentId, dictionaries: &[DictionaryId]) -> Bindings {
+        let bind = |id: &DictionaryId| (*id, Binding::new(store, segment, *id));
+        Bindings {
+            unbound: Binding::new(store, segment, DictionaryId::NONE),
+            candidates: dictionaries.iter().map(bind).collect(),
+        }
+    }
+
+    /// Decodes a head under whichever binding holds, and returns that too.
+    ///
+    /// # Errors
+    /// What the first candidate says is wrong.
+    pub fn decode_head(&self, bytes: &[u8], offset: u32) -> std::result::Result<(Head, Binding), Damage> {
+        let mut first = None;
+        for (_, binding) in &self.candidates {
+            match record::decode_head(bytes, *binding, offset) {
+                Ok(head) if head.tag != Tag::Dictionary => return Ok((head, *binding)),
+                Ok(head) => {
+                    first = first.or(Some(Damage::Field { what: "record tag", value: head.size.into() }))
+                }
+                Err(damage) => first = first.or(Some(damage)),
+            }
+        }
+        // The dictionary's own record is bound to no dictionary, and stands first or nowhere.
+        if offset == HEADER_LEN
+            && let Ok(head) = record::decode_head(bytes, self.unbound, offset)
+            && head.tag == Tag::Dictionary
+        {
+            return Ok((head, self.unbound));
+        }
+        Err(first.unwrap_or(Damage::Magic))
+    }
+
+    /// Encodes a record for an offset, under the binding that brings it closest to what was found there.
+    pub fn encode_like(
+        &self,
+        offset: u32,
+        tag: Tag,
+        key: &[u8; 32],
+        data: &[u8],
+        found: &[u8],
+    ) -> Option<(Head, Vec<u8>)> {
+        let encoded = self.candidates.iter().map(|(_, binding)| {
+            let mut out = Vec::new();
+            let head = record::encode(&mut out, *binding, offset, tag, key, data);
+            (head, out)
+        });
+        encoded.min_by_key(|(_, bytes)| bytes.iter().zip(found).filter(|(a, b)| a != b).count())
+    }
+
+    /// Returns the dictionary that a binding belongs to.
+    fn dictionary_of(&self, binding: Binding) -> DictionaryId {
+        let found = self.candidates.iter().find(|(_, candidate)| *candidate == binding);
+        found.map_or(DictionaryId::NONE, |(id, _)| *id)
+    }
+}
+
+/// A record read and verified.
+#[derive(Clone, Debug)]
+pub struct Record<'s> {
+    /// Its head.
+    pub head: Head,
+    /// Its data; borrowed from the map of a sealed segment.
+    pub data: Cow<'s, [u8]>,
+    /// The dictionary that its payload may need.
+    pub dictionary: DictionaryId,
+}
+
+/// A segment open for reading.
+#[derive(Debug)]
+pub struct Segment {
+    id: SegmentId,
+    header: std::result::Result<SegmentHeader, Damage>,
+    bindings: Bindings,
+    file: Arc<dyn ReadFile>,
+    map: Option<Map>,
+}
+
+impl Segment {
+    /// Opens a segment. `sealed` maps it; a header that is damaged does not stop it, as everything else is
+    /// known from the store (`dictionaries`: all that it knows).
+    ///
+    /// # Errors
+    /// Failures of reading, and `UnsupportedVersion`.
+    pub fn open(
+        file: Arc<dyn ReadFile>,
+        id: SegmentId,
+        store: StoreId,
+        sealed: bool,
+        dictionaries: &dyn Fn() -> Vec<DictionaryId>,
+    ) -> Result<Segment> {
+        let map = if sealed { Some(file.map(file.len()?)?) } else { None };
+        let mut bytes = [0u8; HEADER_BYTES];
+        let got = match &map {
+            Some(map) => copy_front(map, &mut bytes),
+            None => file.read_at(&mut bytes, 0)?,
+        };
+        let header = match segment::decode(bytes.get(..got).unwrap_or_default(), id, Some(store)) {
+            Ok(header) => Ok(header),
+            Err(Error::Damaged { damage, .. }) => Err(damage),
+            Err(other) => return Err(other),
+        };
+        let candidates = match &header {
+            Ok(header) => vec![header.dictionary],
+            Err(_) => {
+                let mut all = vec![DictionaryId::NONE];
+                all.extend(dictionaries());
+                all.extend(own_dictionary(&*file, id, store)?);
+                all
+            }
+        };
+        Ok(Segment { id, header, bindings: Bindings::new(store, id, &candidates), file, map })
+    }
+
+    /// Returns its number.
+    pub fn id(&self) -> SegmentId {
+        self.id
+    }
+
+    /// Returns its header, or what is wrong with it.
+    pub fn header(&self) -> &std::result::Result<SegmentHeader, Damage> {
+        &self.header
+    }
+
+    /// Returns what its checksums may start from.
+    pub fn bindings(&self) -> &Bindings {
+        &self.bindings
+    }
+
+    /// Returns its file.
+    pub fn file(&self) -> &Arc<dyn ReadFile> {
+        &self.file
+    }
+
+    /// Walks its records from `from`, or from the first one.
+    ///
+    /// # Errors
+    /// Failures of reading.
+    pub fn walk(&self, from: Option<u32>) -> Result<Walk<'_>> {
+        let len = u32::try_from(self.file.len()?).unwrap_or(u32::MAX);
+        Ok(Walk::new(&*self.file, &self.bindings, from.unwrap_or(HEADER_LEN), len))
+    }
+
+    /// Names a place in this segment.
+    pub fn place(&self, offset: u32) -> Place {
+        Place::at(segment::file_name(self.id), offset.into())
+    }
+
+    /// Reads the head at an offset. The outer error is the system's, the inner one says what is damaged.
+    ///
+    /// # Errors
+    /// Failures of reading.
+    pub fn head(&self, offset: u32) -> Result<std::result::Result<Head, Damage>> {
+        let mut buffer = [0u8; HEAD_BYTES];
+        let bytes = match &self.map {
+            Some(map) => slice(map, offset, HEAD_BYTES),
+            None => {
+                let got = self.file.read_at(&mut buffer, offset.into())?;
+                buffer.get(..got).unwrap_or_default()
+            }
+        };
+        Ok(self.bindings.decode_head(bytes, offset).map(|(head, _)| head))
+    }
+
+    /// Reads the record at an offset and verifies both checksums. One positioned read, or none if mapped.
+    ///
+    /// # Errors
+    /// `Damaged` with the place, and failures of reading.
+    pub fn record(&self, offset: u32) -> Result<Record<'_>> {
+        let damaged = |damage| Error::damaged(self.place(offset), damage);
+        let Some(map) = &self.map else { return self.record_by_read(offset) };
+        let bytes = slice(map, offset, HEAD_BYTES);
+        let (head, binding) = self.bindings.decode_head(bytes, offset).map_err(damaged)?;
+        let want = usize::try_from(head.size).unwrap_or(usize::MAX);
+        let whole = slice(map, offset, want);
+        let data = whole.get(HEAD_BYTES..).unwrap_or_default();
+        if whole.len() < want {
+            let expect = u64::from(offset).saturating_add(head.size.into());
+            let actual = u64::try_from(map.len()).unwrap_or(u64::MAX);
+            return Err(damaged(Damage::Truncated { expect, actual }));
+        }
+        record::verify_data(&head, data, binding, offset).map_err(damaged)?;
+        let dictionary = self.bindings.dictionary_of(binding);
+        Ok(Record { head, data: Cow::Borrowed(data), dictionary })
+    }
+
+    fn record_by_read(&self, offset: u32) -> Result<Record<'_>> {
+        let damaged = |damage| Error::damaged(self.place(offset), damage);
+        // Most records are shorter than this, so one read usually does.
+        let mut data = vec![0u8; 4096];
+        let got = self.file.read_at(&mut data, offset.into())?;
+        data.truncate(got);
+        let (head, binding) = self.bindings.decode_head(&data, offset).map_err(damaged)?;
+        let expect = u64::from(offset).saturating_add(head.size.into());
+        let actual = self.file.len()?;
+        if actual < expect {
+            return Err(damaged(Damage::Truncated { expect, actual }));
+        }
+        let want = usize::try_from(head.size).unwrap_or(usize::MAX);
+        let have = data.len();
+        data.resize(want, 0);
+        if have < want {
+            let rest = data.get_mut(have..).unwrap_or_default();
+            let from = u64::from(offset).saturating_add(u64::try_from(have).unwrap_or(u64::MAX));
+            if self.file.read_at(rest, from)? < rest.len() {
+                return Err(damaged(Damage::Truncated { expect, actual }));
+            }
+        }
+        data.drain(..HEAD_BYTES);
+        record::verify_data(&head, &data, binding, offset).map_err(damaged)?;
+        let dictionary = self.bindings.dictionary_of(binding);
+        Ok(Record { head, data: Cow::Owned(data), dictionary })
+    }
+
+    /// Reads the dictionary that this segment carries, if it carries one and it is intact.
+    ///
+    /// # Errors
+    /// Failures of reading, and what is wrong with the copy.
+    pub fn dictionary(&self) -> Result<Option<Arc<Dictionary>>> {
+        match self.head(HEADER_LEN)? {
+            Ok(head) if head.tag == Tag::Dictionary => {}
+            Ok(_) => return Ok(None),
+            Err(damage) => return Err(Error::damaged(self.place(HEADER_LEN), damage)),
+        }
+        let record = self.record(HEADER_LEN)?;
+        let unpacked = Dictionary::unpack(&record.data);
+        unpacked.map(Some).map_err(|damage| Error::damaged(self.place(HEADER_LEN), damage))
+    }
+}
+
+/// Finds which dictionary a segment with a damaged header carries.
+fn own_dictionary(file: &dyn ReadFile, id: SegmentId, store: StoreId) -> Result<Option<DictionaryId>> {
+    let mut bytes = [0u8; HEAD_BYTES];
+    let got = file.read_at(&mut bytes, HEADER_LEN.into())?;
+    let unbound = Binding::new(store, id, DictionaryId::NONE);
+    let head = record::decode_head(bytes.get(..got).unwrap_or_default(), unbound, HEADER_LEN);
+    Ok(head.ok().filter(|head| head.tag == Tag::Dictionary).and_then(|head| {
+        let (id, _) = head.key.split_first_chunk::<16>()?;
+        Some(DictionaryId(*id))
+    }))
+}
+
+fn copy_front(from: &[u8], to: &mut [u8]) -> usize {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+    from.len().min(to.len())
+}
+
+/// Returns up to `len` bytes from `offset`, fewer at the end.
+fn slice(bytes: &[u8], offset: u32, len: usize) -> &[u8] {
+    let rest = usize::try_from(offset).ok().and_then(|from| bytes.get(from..)).unwrap_or_default();
+    rest.get(..len).unwrap_or(rest)
+}
+
+/// Bytes of a record's head, for those who count.
+pub const RECORD_HEAD_LEN: u32 = HEAD_LEN;
+
+impl Record<'_> {
+    /// Copies the data, so that the record outlives the segment's map.
+    pub fn into_owned<'a>(self) -> Record<'a> {
+        Record { head: self.head, data: Cow::Owned(self.data.into_owned()), dictionary: self.dictionary }
+    }
+}

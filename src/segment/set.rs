@@ -1,0 +1,276 @@
+//! The segments of a committed state, opened when first touched.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::codec::Dictionary;
+use super::reader::Segment;
+use crate::error::{Damage, Error, Place, Result};
+use crate::format::crc::crc32;
+use crate::format::segment;
+use crate::id::{DictionaryId, SegmentId, StoreId};
+use crate::limits::{DICTIONARY_MAX_BYTES, MAPPED_SEGMENTS_MAX};
+use crate::vfs::ReadVfs;
+
+const DICTIONARY_MAGIC: [u8; 8] = *b"STIXDIC\n";
+
+/// The segments of a state. Looking one up takes no lock unless there are more than
+/// [`MAPPED_SEGMENTS_MAX`]: then the least recently used one is dropped.
+#[derive(Debug)]
+pub struct Segments {
+    vfs: Arc<dyn ReadVfs>,
+    store: StoreId,
+    ids: Vec<SegmentId>,
+    active: Option<SegmentId>,
+    slots: Slots,
+    dictionaries: Arc<Mutex<HashMap<DictionaryId, Arc<Dictionary>>>>,
+}
+
+#[derive(Debug)]
+enum Slots {
+    Fixed(Vec<OnceLock<Arc<Segment>>>),
+    Recent(Mutex<Recent>),
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    open: HashMap<SegmentId, Arc<Segment>>,
+    order: VecDeque<SegmentId>,
+}
+
+/// A segment, borrowed from the set or shared with it.
+#[derive(Debug)]
+pub enum SegmentRef<'s> {
+    /// It stays open as long as the set.
+    Borrowed(&'s Arc<Segment>),
+    /// The set may drop it; this keeps it.
+    Shared(Arc<Segment>),
+}
+
+impl Deref for SegmentRef<'_> {
+    type Target = Segment;
+
+    fn deref(&self) -> &Segment {
+        match self {
+            SegmentRef::Borrowed(segment) => segment,
+            SegmentRef::Shared(segment) => segment,
+        }
+    }
+}
+
+impl Segments {
+    /// A set of the segments `ids`, ascending. `active`, if any, may still grow: it is never mapped.
+    pub fn new(
+        vfs: Arc<dyn ReadVfs>,
+        store: StoreId,
+        ids: Vec<SegmentId>,
+        active: Option<SegmentId>,
+        before: Option<&Segments>,
+    ) -> Segments {
+        debug_assert!(ids.is_sorted(), "segment numbers ascend");
+        let slots = if ids.len() <= MAPPED_SEGMENTS_MAX {
+            Slots::Fixed(ids.iter().map(|id| carry_over(before, *id, active)).collect())
+        } else {
+            Slots::Recent(Mutex::default())
+        };
+        let dictionaries = before.map(|before| before.dictionaries.clone()).unwrap_or_default();
+        Segments { vfs, store, ids, active, slots, dictionaries }
+    }
+
+    /// Returns the numbers of all segments, ascending.
+    pub fn ids(&self) -> &[SegmentId] {
+        &self.ids
+    }
+
+    /// Returns the segment that may still grow.
+    pub fn active(&self) -> Option<SegmentId> {
+        self.active
+    }
+
+    /// Returns a segment, or `None` if there is no such file.
+    ///
+    /// # Errors
+    /// Failures of opening and reading, `UnsupportedVersion`.
+    pub fn get(&self, id: SegmentId) -> Result<Option<SegmentRef<'_>>> {
+        match &self.slots {
+            Slots::Fixed(slots) => {
+                let Some(slot) = self.position(id).and_then(|at| slots.get(at)) else { return Ok(None) };
+                if let Some(segment) = slot.get() {
+                    return Ok(Some(SegmentRef::Borrowed(segment)));
+                }
+                let Some(segment) = self.open(id)? else { return Ok(None) };
+                Ok(Some(SegmentRef::Borrowed(slot.get_or_init(|| segment))))
+            }
+            Slots::Recent(recent) => {
+                if self.position(id).is_none() {
+                    return Ok(None);
+                }
+                let mut recent = recent.lock();
+                if let Some(segment) = recent.touch(id) {
+                    return Ok(Some(SegmentRef::Shared(segment)));
+                }
+                let Some(segment) = self.open(id)? else { return Ok(None) };
+                recent.insert(id, segment.clone());
+                Ok(Some(SegmentRef::Shared(segment)))
+            }
+        }
+    }
+
+    /// Like [`get`](Segments::get), where a missing file is damage.
+    ///
+    /// # Errors
+    /// `Damaged` with `Missing`, and as for `get`.
+    pub fn require(&self, id: SegmentId) -> Result<SegmentRef<'_>> {
+        let missing = || Error::damaged(Place::whole(segment::file_name(id)), Damage::Missing);
+        self.get(id)?.ok_or_else(missing)
+    }
+
+    /// Segment numbers are mostly without gaps, so the place is mostly known without a search.
+    fn position(&self, id: SegmentId) -> Option<usize> {
+        let first = self.ids.first()?;
+        let guess = usize::try_from(id.0.checked_sub(first.0)?).ok()?;
+        if self.ids.get(guess) == Some(&id) {
+            return Some(guess);
+        }
+        self.ids.binary_search(&id).ok()
+    }
+
+    fn open(&self, id: SegmentId) -> Result<Option<Arc<Segment>>> {
+        let Some(file) = self.vfs.open(&segment::file_name(id))? else { return Ok(None) };
+        let sealed = self.active != Some(id);
+        let all = || self.known_dictionaries();
+        Segment::open(file, id, self.store, sealed, &all).map(|segment| Some(Arc::new(segment)))
+    }
+
+    /// Returns the ids of the dictionaries that the store has copies of beside its segments.
+    fn known_dictionaries(&self) -> Vec<DictionaryId> {
+        let entries = self.vfs.list("").ok().flatten().unwrap_or_default();
+        entries.iter().filter_map(|entry| parse_dictionary_name(&entry.name)).collect()
+    }
+
+    /// Returns a dictionary: from memory, from its own file, or from any segment that carries it.
+    ///
+    /// # Errors
+    /// `Damaged` with `Dictionary` if no intact copy exists, and failures of reading.
+    pub fn dictionary(&self, id: DictionaryId) -> Result<Arc<Dictionary>> {
+        if let Some(dictionary) = self.dictionaries.lock().get(&id) {
+            return Ok(dictionary.clone());
+        }
+        let found = match read_dictionary(&*self.vfs, id) {
+            Ok(Some(dictionary)) => Some(dictionary),
+            Ok(None) | Err(Error::Damaged { .. }) => self.dictionary_from_segments(id)?,
+            Err(other) => return Err(other),
+        };
+        let missing = || Damage::Dictionary { id: id.to_string() };
+        let found = found.ok_or_else(|| Error::damaged(Place::whole(dictionary_file_name(id)), missing()))?;
+        self.dictionaries.lock().insert(id, found.clone());
+        Ok(found)
+    }
+
+    fn dictionary_from_segments(&self, id: DictionaryId) -> Result<Option<Arc<Dictionary>>> {
+        for segment in &self.ids {
+            let Some(segment) = self.get(*segment)? else { continue };
+            match segment.dictionary() {
+                Ok(Some(dictionary)) if dictionary.id() == id => return Ok(Some(dictionary)),
+                Ok(_) | Err(Error::Damaged { .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Recent {
+    fn touch(&mut self, id: SegmentId) -> Option<Arc<Segment>> {
+        let segment = self.open.get(&id)?.clone();
+        // Recency is kept roughly: a hit near the fresh end is not worth a search.
+        if let Some(at) =
+            self.order.iter().position(|other| *other == id).filter(|at| *at < self.order.len() / 2)
+        {
+            self.order.remove(at);
+            self.order.push_back(id);
+        }
+        Some(segment)
+    }
+
+    fn insert(&mut self, id: SegmentId, segment: Arc<Segment>) {
+        while self.open.len() >= MAPPED_SEGMENTS_MAX {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.open.remove(&oldest);
+        }
+        self.open.insert(id, segment);
+        self.order.push_back(id);
+    }
+}
+
+/// Keeps a segment open from one state to the next, unless it was growing then and can be mapped now.
+fn carry_over(before: Option<&Segments>, id: SegmentId, active: Option<SegmentId>) -> OnceLock<Arc<Segment>> {
+    let slot = OnceLock::new();
+    let Some(before) = before else { return slot };
+    if before.active == Some(id) && active != Some(id) {
+        return slot;
+    }
+    let (Slots::Fixed(slots), Some(at)) = (&before.slots, before.position(id)) else { return slot };
+    match slots.get(at).and_then(OnceLock::get) {
+        Some(segment) => OnceLock::from(segment.clone()),
+        None => slot,
+    }
+}
+
+/// Returns the path of a dictionary's own copy.
+pub fn dictionary_file_name(id: DictionaryId) -> String {
+    format!("dict.{id}")
+}
+
+/// Reads a dictionary's id from a file name.
+pub fn parse_dictionary_name(name: &str) -> Option<DictionaryId> {
+    let hex = name.strip_prefix("dict.")?;
+    StoreId::parse(hex).map(|id| DictionaryId(id.0)).filter(|id| id.to_string() == hex)
+}
+
+/// Encodes a dictionary's own file: magic, CRC-32 of the rest, zstd frame.
+///
+/// # Errors
+/// As [`Dictionary::packed`].
+pub fn encode_dictionary(dictionary: &Dictionary) -> Result<Vec<u8>> {
+    let packed = dictionary.packed()?;
+    let mut out = DICTIONARY_MAGIC.to_vec();
+    out.extend_from_slice(&crc32(&packed).to_le_bytes());
+    out.extend_from_slice(&packed);
+    Ok(out)
+}
+
+/// Reads a dictionary's own file. An absent one is `None`.
+///
+/// # Errors
+/// `Damaged`, and failures of reading.
+pub fn read_dictionary(vfs: &dyn ReadVfs, id: DictionaryId) -> Result<Option<Arc<Dictionary>>> {
+    let name = dictionary_file_name(id);
+    let max = u64::try_from(DICTIONARY_MAX_BYTES).unwrap_or(u64::MAX);
+    let bad = |damage| Error::damaged(Place::whole(dictionary_file_name(id)), damage);
+    let bytes = match vfs.read(&name, max) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(None),
+        Err(Error::TooLarge { len, .. }) => {
+            return Err(bad(Damage::Field { what: "dictionary size", value: len }));
+        }
+        Err(other) => return Err(other),
+    };
+    let rest = bytes.strip_prefix(&DICTIONARY_MAGIC).ok_or_else(|| bad(Damage::Magic))?;
+    let Some((stored, packed)) = rest.split_first_chunk::<4>() else {
+        return Err(bad(Damage::Truncated { expect: 12, actual: 8 }));
+    };
+    let (expect, actual) = (u32::from_le_bytes(*stored), crc32(packed));
+    if expect != actual {
+        return Err(bad(Damage::Checksum { what: "dictionary", expect, actual }));
+    }
+    let dictionary = Dictionary::unpack(packed).map_err(bad)?;
+    if dictionary.id() != id {
+        let reason = format!("it is dictionary {}", dictionary.id());
+        return Err(bad(Damage::Content { what: "dictionary", reason }));
+    }
+    Ok(Some(dictionary))
+}

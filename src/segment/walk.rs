@@ -1,0 +1,158 @@
+//! Walks the records of a segment in order, finding its way again behind damage.
+//!
+//! Heads are checked by themselves and bound to their offset, so a search costs a bounded amount per
+//! byte and never finds a record that lies embedded in a payload or was copied from elsewhere.
+
+use super::reader::Bindings;
+use crate::error::{Damage, Result};
+use crate::format::crc::Binding;
+use crate::format::record::{self, HEAD_BYTES, HEAD_LEN, Head};
+use crate::vfs::ReadFile;
+
+/// Bytes read at a time.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// What lies at an offset.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// A record whose head holds.
+    Record {
+        /// Where it starts.
+        offset: u32,
+        /// Its head; the data is not verified yet.
+        head: Head,
+    },
+    /// Bytes that are no record.
+    Gap {
+        /// Where they start.
+        offset: u32,
+        /// How many.
+        len: u32,
+        /// Why the first of them are no record.
+        damage: Damage,
+    },
+}
+
+/// A walk through a segment file.
+#[derive(Debug)]
+pub struct Walk<'f> {
+    file: &'f dyn ReadFile,
+    bindings: &'f Bindings,
+    len: u32,
+    next: u32,
+    chunk: Vec<u8>,
+    chunk_start: u32,
+    /// What the record of the last step is bound to.
+    binding: Option<Binding>,
+}
+
+impl<'f> Walk<'f> {
+    /// Starts at `from` and ends at `len`, the length of the file or of its committed part.
+    pub fn new(file: &'f dyn ReadFile, bindings: &'f Bindings, from: u32, len: u32) -> Walk<'f> {
+        Walk { file, bindings, len, next: from, chunk: Vec::new(), chunk_start: 0, binding: None }
+    }
+
+    /// Returns where the next step starts.
+    pub fn position(&self) -> u32 {
+        self.next
+    }
+
+    /// Returns the next record or gap, or `None` at the end.
+    ///
+    /// # Errors
+    /// Failures of reading.
+    pub fn step(&mut self) -> Result<Option<Step>> {
+        let offset = self.next;
+        if offset >= self.len {
+            return Ok(None);
+        }
+        let left = self.len.saturating_sub(offset);
+        let damage = match self.head(offset)? {
+            Ok(head) if head.size <= left => {
+                self.next = offset.saturating_add(head.size);
+                return Ok(Some(Step::Record { offset, head }));
+            }
+            Ok(head) => {
+                let expect = u64::from(offset).saturating_add(head.size.into());
+                Damage::Truncated { expect, actual: self.len.into() }
+            }
+            Err(damage) => damage,
+        };
+        self.next = self.search(offset.saturating_add(1))?;
+        Ok(Some(Step::Gap { offset, len: self.next.saturating_sub(offset), damage }))
+    }
+
+    /// Returns the data of a record that a step returned.
+    ///
+    /// # Errors
+    /// Failures of reading.
+    pub fn data(&mut self, offset: u32, head: &Head) -> Result<&[u8]> {
+        let len = usize::try_from(head.data_len()).unwrap_or(usize::MAX);
+        self.bytes(offset.saturating_add(HEAD_LEN), len)
+    }
+
+    /// Returns `len` bytes from `offset`, fewer at the end of the file.
+    ///
+    /// # Errors
+    /// Failures of reading.
+    pub fn bytes(&mut self, offset: u32, len: usize) -> Result<&[u8]> {
+        let room = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = len.min(room);
+        let within = |start: u32, have: usize| {
+            let from = usize::try_from(offset.checked_sub(start)?).ok()?;
+            let to = from.checked_add(len)?;
+            (to <= have).then_some(from..to)
+        };
+        if within(self.chunk_start, self.chunk.len()).is_none() {
+            let want = len.max(CHUNK_BYTES.min(room));
+            self.chunk.resize(want, 0);
+            let got = self.file.read_at(&mut self.chunk, offset.into())?;
+            self.chunk.truncate(got);
+            self.chunk_start = offset;
+        }
+        let range = within(self.chunk_start, self.chunk.len()).unwrap_or(0..self.chunk.len());
+        Ok(self.chunk.get(range).unwrap_or_default())
+    }
+
+    /// Verifies the data of the record that the last step returned.
+    ///
+    /// # Errors
+    /// The outer one is the system's, the inner one says what is damaged.
+    pub fn verify(&mut self, offset: u32, head: &Head) -> Result<std::result::Result<(), Damage>> {
+        let Some(binding) = self.binding else { return Ok(Err(Damage::Magic)) };
+        let data = self.data(offset, head)?;
+        Ok(record::verify_data(head, data, binding, offset))
+    }
+
+    fn head(&mut self, offset: u32) -> Result<std::result::Result<Head, Damage>> {
+        let bindings = self.bindings;
+        let bytes = self.bytes(offset, HEAD_BYTES)?;
+        let decoded = bindings.decode_head(bytes, offset);
+        self.binding = decoded.as_ref().ok().map(|(_, binding)| *binding);
+        Ok(decoded.map(|(head, _)| head))
+    }
+
+    /// Finds the next offset from `from` on where a head holds, or the end.
+    fn search(&mut self, from: u32) -> Result<u32> {
+        let end = self.len;
+        let bindings = self.bindings;
+        let mut offset = from;
+        while end.saturating_sub(offset) >= HEAD_LEN {
+            let bytes = self.bytes(offset, CHUNK_BYTES)?;
+            if bytes.len() < HEAD_BYTES {
+                break;
+            }
+            let mut advanced = 0u32;
+            for window in bytes.windows(HEAD_BYTES) {
+                let at = offset.saturating_add(advanced);
+                let room = u64::from(end.saturating_sub(at));
+                if record::is_plausible(window, room) && bindings.decode_head(window, at).is_ok() {
+                    return Ok(at);
+                }
+                advanced = advanced.saturating_add(1);
+            }
+            offset = offset.saturating_add(advanced);
+        }
+        Ok(end)
+    }
+}

@@ -1,0 +1,144 @@
+//! The files beside the log: config, dictionaries, index, hints, and what does not belong.
+
+use std::sync::Arc;
+
+use super::Report;
+use crate::error::{Damage, Error, Place, Result};
+use crate::format::config::{self, CONFIG_FILE, CONFIG_MAX_BYTES, Config};
+use crate::format::hints;
+use crate::format::index::FileKind;
+use crate::format::segment;
+use crate::id::CommitId;
+use crate::index::Index;
+use crate::segment::set::{parse_dictionary_name, read_dictionary};
+use crate::store::inner::{DATA_DIR, LOCK_FILE, READERS_FILE};
+use crate::store::open::parse_index_name;
+use crate::store::state::State;
+use crate::vfs::{Kind, ReadVfs};
+
+/// Where repair keeps what it set aside.
+const QUARANTINE_DIR: &str = "quarantine";
+
+/// Checks the config file.
+pub(super) fn config(vfs: &Arc<dyn ReadVfs>, report: &mut Report<'_>) -> Result<()> {
+    match vfs.read(CONFIG_FILE, CONFIG_MAX_BYTES) {
+        Ok(Some(bytes)) => match config::decode(&bytes) {
+            Ok(_) => Ok(()),
+            Err(error) => report.error(error),
+        },
+        Ok(None) => report.damage(Place::whole(CONFIG_FILE), Damage::Missing),
+        Err(Error::TooLarge { len, .. }) => {
+            report.damage(Place::whole(CONFIG_FILE), Damage::Field { what: "config size", value: len })
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// Names files that no store writes, and files that the commands need and that are gone.
+pub(super) fn strays(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<'_>) -> Result<()> {
+    let entries = vfs.list("")?.unwrap_or_default();
+    for entry in &entries {
+        let name = entry.name.as_str();
+        let is_index = parse_index_name(name).is_some();
+        let is_hints = name.strip_prefix("hints.").is_some_and(|rest| rest.parse::<u64>().is_ok());
+        let is_file = name == CONFIG_FILE
+            || name == LOCK_FILE
+            || name == READERS_FILE
+            || is_index
+            || is_hints
+            || name.starts_with("sources.")
+            || parse_dictionary_name(name).is_some();
+        let is_dir = name == DATA_DIR || name == QUARANTINE_DIR;
+        let known = if is_dir { entry.kind == Kind::Directory } else { is_file && entry.kind == Kind::File };
+        let place = || Place::whole(name);
+        if name.ends_with(".tmp") {
+            report.notice(place(), "left behind by a command that was cut off; harmless")?;
+        } else if !known {
+            report.notice(place(), "not a file of the store; ignored")?;
+        }
+    }
+    for name in [LOCK_FILE, READERS_FILE] {
+        if !entries.iter().any(|entry| entry.name == name) {
+            report.notice(Place::whole(name), "the lock file is missing; the next writer creates it")?;
+        }
+    }
+    for entry in vfs.list(DATA_DIR)?.unwrap_or_default() {
+        if segment::parse_file_name(&entry.name).is_none() || entry.kind != Kind::File {
+            let name = format!("{DATA_DIR}/{}", entry.name);
+            report.notice(Place::whole(name), "not a segment of the store; ignored")?;
+        }
+    }
+    if state.layers.is_empty() && state.position.link.id.0 > 0 {
+        report.notice(Place::whole("index"), "there is no index; the next writer builds it from the log")?;
+    }
+    Ok(())
+}
+
+/// Checks each dictionary's own file.
+pub(super) fn dictionaries(vfs: &Arc<dyn ReadVfs>, report: &mut Report<'_>) -> Result<()> {
+    for entry in vfs.list("")?.unwrap_or_default() {
+        let Some(id) = parse_dictionary_name(&entry.name) else { continue };
+        if let Err(error) = read_dictionary(&**vfs, id) {
+            report.error(error)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks every page of every index file, that the files follow each other, and the hints beside them.
+pub(super) fn index(
+    vfs: &Arc<dyn ReadVfs>,
+    config: Config,
+    state: &State,
+    report: &mut Report<'_>,
+) -> Result<()> {
+    for entry in vfs.list("")?.unwrap_or_default() {
+        let Some((commit, kind)) = parse_index_name(&entry.name) else { continue };
+        let Some(file) = vfs.open(&entry.name)? else { continue };
+        // A damaged file may be cut while it is mapped, so it is read.
+        let len = file.len()?;
+        let mut bytes = vec![0u8; usize::try_from(len).unwrap_or(0)];
+        let got = file.read_at(&mut bytes, 0)?;
+        bytes.truncate(got);
+        let index = match Index::open(bytes, &entry.name, config.store) {
+            Ok(index) => index,
+            Err(error) => {
+                report.error(error)?;
+                continue;
+            }
+        };
+        let named = FileKind::file_name(kind, commit);
+        let own = index.kind().file_name(index.covered().commit);
+        if own != named {
+            report.damage(Place::at(named, 0), Damage::Index { what: "the file has another's name" })?;
+        }
+        index.verify(&mut |problem| report.error(problem))?;
+        let in_use = state.layers.iter().any(|layer| layer.name() == entry.name);
+        if !in_use {
+            report.notice(Place::whole(&entry.name), "this index file is not in use")?;
+        }
+    }
+    let newest = state.layers.first().map(|layer| layer.covered().commit);
+    newest.map_or(Ok(()), |commit| check_hints(vfs, config, commit, report))
+}
+
+fn check_hints(
+    vfs: &Arc<dyn ReadVfs>,
+    config: Config,
+    commit: CommitId,
+    report: &mut Report<'_>,
+) -> Result<()> {
+    let name = hints::file_name(commit);
+    let place = Place::whole(&name);
+    match vfs.read(&name, hints::HINTS_MAX_BYTES) {
+        Ok(Some(bytes)) => match hints::decode(&bytes, config.store, commit) {
+            Ok(_) => Ok(()),
+            Err(error) => report.error(error),
+        },
+        Ok(None) => report.notice(place, "there are no hints; the next writer reads the whole log for them"),
+        Err(Error::TooLarge { len, .. }) => {
+            report.damage(place, Damage::Field { what: "hints size", value: len })
+        }
+        Err(other) => Err(other),
+    }
+}

@@ -1,0 +1,285 @@
+//! The pass over the log: every record, every transaction, each compared with the index.
+
+use std::collections::HashMap;
+
+use super::{Finding, Level, Report, SegmentReport};
+use crate::error::{Damage, Error, Place, Result};
+use crate::format::put::{self, PutKind, implied_name};
+use crate::format::record::{Head, Tag};
+use crate::format::segment::file_name;
+use crate::id::{Key, Location, RunKey};
+use crate::index::{RecordKeys, Totals};
+use crate::progress::{Progress, Stop};
+use crate::segment::{Dictionary, Segment, Walk};
+use crate::store::log::{LogPosition, LogSink, Transaction};
+use crate::store::state::{Keys, State};
+
+/// Records between two looks at the clock or the stop flag.
+const PROGRESS_EVERY: u64 = 1024;
+
+pub(super) struct Pass<'p, 'r> {
+    state: &'p State,
+    level: Level,
+    report: &'p mut Report<'r>,
+    stop: &'p Stop,
+    progress: Progress,
+    /// Of the records since the last COMMIT: what they hold, and whether their bytes are good.
+    seen: HashMap<Location, (Option<PutKind>, bool)>,
+    /// What the log backs of the index.
+    backed: Totals,
+    mismatches: u64,
+    segment: SegmentReport,
+}
+
+impl<'p, 'r> Pass<'p, 'r> {
+    pub(super) fn new(
+        state: &'p State,
+        level: Level,
+        report: &'p mut Report<'r>,
+        stop: &'p Stop,
+    ) -> Result<Pass<'p, 'r>> {
+        let mut bytes_total = 0u64;
+        for id in state.segments.ids() {
+            let len = state.segments.get(*id)?.map_or(Ok(0), |segment| segment.file().len())?;
+            bytes_total = bytes_total.saturating_add(len);
+        }
+        let progress = Progress { bytes_total, ..Progress::default() };
+        let (seen, backed, mismatches) = (HashMap::new(), Totals::default(), 0);
+        let segment = SegmentReport::default();
+        Ok(Pass { state, level, report, stop, progress, seen, backed, mismatches, segment })
+    }
+
+    fn place(at: Location) -> Place {
+        Place::at(file_name(at.segment), at.offset.into())
+    }
+
+    /// A finding about a record, with all that is known of it.
+    fn about(&mut self, at: Location, head: &Head, damage: Damage, live: Option<bool>) -> Result<()> {
+        self.segment.bad = self.segment.bad.saturating_add(1);
+        let key = head.key();
+        let mut finding = Finding::damage(Pass::place(at), damage);
+        finding.len = Some(head.size.into());
+        finding.key = Some(key);
+        finding.name = implied_name(&key);
+        finding.live = live;
+        self.report.add(&finding)
+    }
+
+    /// Verifies a record as deep as the level asks and returns what it holds.
+    fn verify(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head) -> Result<(Option<PutKind>, bool)> {
+        if self.level == Level::Index {
+            let first = walk.bytes(at.offset.saturating_add(45), put::PEEK_BYTES)?;
+            let kind = if head.tag == Tag::Put { put::peek(first).map(|(kind, _)| kind) } else { None };
+            return Ok((kind, true));
+        }
+        if let Err(damage) = walk.verify(at.offset, head)? {
+            let live = self.is_newest(at, head);
+            self.about(at, head, damage, live)?;
+            return Ok((None, false));
+        }
+        let data = walk.data(at.offset, head)?;
+        let decoded = match head.tag {
+            Tag::Put => put::decode(data).map(|put| Some(put.kind)),
+            Tag::Delete => put::decode_delete(data).map(|_| None),
+            Tag::Dictionary => Dictionary::unpack(data).and_then(|dictionary| {
+                let named = head.key.first_chunk::<16>() == Some(&dictionary.id().0);
+                if named { Ok(None) } else { Err(Damage::WrongRecord) }
+            }),
+            Tag::Commit => Ok(None),
+        };
+        match decoded {
+            Ok(kind) => Ok((kind, true)),
+            Err(damage) => {
+                let live = self.is_newest(at, head);
+                self.about(at, head, damage, live)?;
+                Ok((None, false))
+            }
+        }
+    }
+
+    fn is_newest(&self, at: Location, head: &Head) -> Option<bool> {
+        self.find(&head.key()).ok().map(|found| found == Some(at))
+    }
+
+    fn find(&self, key: &Key) -> Result<Option<Location>> {
+        if key.is_run() {
+            return Ok(self.state.run_row(key.run)?.and_then(|row| row.at));
+        }
+        Ok(self.state.find(key)?.map(|found| found.at))
+    }
+
+    /// Compares a committed record with what the index says of its key.
+    fn compare(&mut self, at: Location, head: &Head, kind: Option<PutKind>, good: bool) -> Result<()> {
+        let found = match self.find(&head.key()) {
+            Ok(found) => found,
+            // The page was reported when the index was verified.
+            Err(Error::Damaged { .. }) => return Ok(()),
+            Err(other) => return Err(other),
+        };
+        match found {
+            Some(found) if found == at => self.count(at, head, kind, good),
+            Some(found) if found > at => Ok(()),
+            _ => {
+                self.mismatches = self.mismatches.saturating_add(1);
+                let what = if found.is_none() { "it lacks this record" } else { "it knows an older record" };
+                self.about(at, head, Damage::Index { what }, Some(true))
+            }
+        }
+    }
+
+    fn count(&mut self, at: Location, head: &Head, kind: Option<PutKind>, good: bool) -> Result<()> {
+        let totals = &mut self.backed;
+        let counter = match (head.tag, kind) {
+            (Tag::Delete, _) if head.key().is_run() => return Ok(()),
+            (Tag::Delete, _) => &mut totals.tombstones,
+            (_, Some(PutKind::Run)) => &mut totals.runs,
+            (_, Some(PutKind::Alias)) => &mut totals.aliases,
+            (_, Some(PutKind::Snapshot) | None) => &mut totals.snapshots,
+        };
+        *counter = counter.saturating_add(1);
+        if head.tag == Tag::Put && kind.is_some() {
+            self.segment.live = self.segment.live.saturating_add(1);
+        }
+        if good && kind == Some(PutKind::Snapshot) {
+            self.report.summary.ok = self.report.summary.ok.saturating_add(1);
+            if self.level == Level::Content {
+                return self.content(at, head);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes the payload of a live snapshot and lets the caller judge it.
+    fn content(&mut self, at: Location, head: &Head) -> Result<()> {
+        let judged = match self.state.record(at, &head.key()) {
+            Ok(Some(snapshot)) => match snapshot.body() {
+                Ok(body) => self.report.sink.content(&snapshot, &body),
+                Err(Error::Damaged { damage, .. }) => Some(damage.to_string()),
+                Err(other) => return Err(other),
+            },
+            Ok(None) => None,
+            Err(Error::Damaged { damage, .. }) => Some(damage.to_string()),
+            Err(other) => return Err(other),
+        };
+        let Some(reason) = judged else { return Ok(()) };
+        self.report.summary.ok = self.report.summary.ok.saturating_sub(1);
+        self.about(at, head, Damage::Content { what: "snapshot", reason }, Some(true))
+    }
+
+    /// Compares what the log gave with what the index claims, and names what is not backed.
+    pub(super) fn finish(&mut self, position: LogPosition) -> Result<()> {
+        for (id, _) in self.state.layers.first().into_iter().flat_map(|newest| newest.segments().flatten()) {
+            if self.state.segments.ids().binary_search(&id).is_err() {
+                self.report.damage(Place::whole(file_name(id)), Damage::Missing)?;
+            }
+        }
+        if let Some(covered) = self.state.layers.first().map(|layer| layer.covered())
+            && covered.commit > position.link.id
+        {
+            self.report.damage(Pass::place(covered.at), Damage::CommitLost { commit: covered.commit })?;
+        }
+        let claimed = self.state.overlay.totals();
+        let same = claimed.snapshots == self.backed.snapshots
+            && claimed.aliases == self.backed.aliases
+            && claimed.tombstones == self.backed.tombstones
+            && claimed.runs == self.backed.runs;
+        if !same {
+            self.unbacked()?;
+        }
+        self.tell_progress();
+        Ok(())
+    }
+
+    /// Goes through the index for entries whose record is gone or unreadable.
+    fn unbacked(&mut self) -> Result<()> {
+        let rows = match self.state.run_rows() {
+            Ok(rows) => rows,
+            Err(error) => return self.report.error(error),
+        };
+        for row in rows {
+            self.stop.check()?;
+            if let Some(at) = row.at {
+                self.backs(at, row.run)?;
+            }
+            match self.state.entries_of(row.run) {
+                Ok(entries) => entries.iter().try_for_each(|entry| self.backs(entry.at, row.run))?,
+                Err(error) => self.report.error(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn backs(&mut self, at: Location, run: RunKey) -> Result<()> {
+        if Keys(&self.state.segments).key_at(at)?.is_some() {
+            return Ok(());
+        }
+        let mut finding =
+            Finding::damage(Pass::place(at), Damage::Index { what: "the record it names is gone" });
+        finding.detail =
+            format!("a snapshot of run {} is gone: {}", run.instant().canonical_name(), finding.detail);
+        finding.live = Some(true);
+        self.report.add(&finding)
+    }
+
+    fn tell_progress(&mut self) {
+        let progress = Progress {
+            items: self.report.summary.records,
+            bytes: self.report.summary.bytes.saturating_add(self.progress.bytes),
+            findings: self.report.summary.damage,
+            ..self.progress
+        };
+        self.report.sink.progress(&progress);
+    }
+}
+
+impl LogSink for Pass<'_, '_> {
+    fn record(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head) -> Result<()> {
+        let summary = &mut self.report.summary;
+        summary.records = summary.records.saturating_add(1);
+        self.segment.records = self.segment.records.saturating_add(1);
+        self.progress.bytes = at.offset.into();
+        if summary.records.is_multiple_of(PROGRESS_EVERY) {
+            self.stop.check()?;
+            self.tell_progress();
+        }
+        let verified = self.verify(walk, at, head)?;
+        if head.tag != Tag::Dictionary {
+            self.seen.insert(at, verified);
+        }
+        Ok(())
+    }
+
+    fn damage(&mut self, at: Location, len: u32, damage: Damage) -> Result<()> {
+        self.segment.bad = self.segment.bad.saturating_add(1);
+        let mut finding = Finding::damage(Pass::place(at), damage);
+        finding.len = Some(len.into());
+        self.report.add(&finding)
+    }
+
+    fn transaction(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        for (at, head) in transaction.records {
+            let (kind, good) = self.seen.remove(at).unwrap_or((None, false));
+            self.compare(*at, head, kind, good)?;
+        }
+        self.seen.clear();
+        Ok(())
+    }
+
+    fn tail(&mut self, at: Location, len: u32) -> Result<()> {
+        self.seen.clear();
+        let mut finding =
+            Finding::notice(Pass::place(at), "bytes of a transaction that was never committed; ignored");
+        finding.len = Some(len.into());
+        self.report.add(&finding)
+    }
+
+    fn segment_done(&mut self, segment: &Segment, len: u64) -> Result<()> {
+        let report = SegmentReport { segment: segment.id(), bytes: len, ..self.segment };
+        self.segment = SegmentReport::default();
+        self.progress.bytes = 0;
+        self.report.summary.segments = self.report.summary.segments.saturating_add(1);
+        self.report.summary.bytes = self.report.summary.bytes.saturating_add(len);
+        self.tell_progress();
+        self.report.sink.segment(&report)
+    }
+}

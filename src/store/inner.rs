@@ -1,0 +1,61 @@
+//! What all handles of a store share.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::state::State;
+use crate::error::{Error, Result};
+use crate::format::config::Config;
+use crate::segment::Dictionary;
+use crate::segment::set::{dictionary_file_name, encode_dictionary};
+use crate::vfs::{Lock, ReadVfs, Vfs, publish};
+
+/// What all handles of a store share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    /// What the store is.
+    pub(crate) config: Config,
+    /// Reading.
+    pub(crate) read: Arc<dyn ReadVfs>,
+    /// Writing, unless opened read-only.
+    pub(crate) write: Option<Arc<dyn Vfs>>,
+    /// The last committed state known.
+    pub(crate) state: RwLock<Arc<State>>,
+    /// What was noticed at open.
+    pub(crate) notices: Vec<String>,
+    /// Held shared as long as a handle lives, so that compaction unlinks nothing under it. `None` on
+    /// read-only media, where nothing is unlinked.
+    pub(crate) _readers: Option<Box<dyn Lock>>,
+}
+
+impl Inner {
+    /// Returns the writing half.
+    pub(crate) fn vfs(&self) -> Result<Arc<dyn Vfs>> {
+        let reason = || Error::ReadOnly { reason: "it was opened read-only".to_owned() };
+        self.write.clone().ok_or_else(reason)
+    }
+
+    /// Lets new views see a state.
+    pub(crate) fn publish(&self, state: &State) {
+        *self.state.write() = Arc::new(state.clone());
+    }
+
+    /// Writes a dictionary's own copy, durably, before any segment uses it.
+    pub(crate) fn publish_dictionary(&self, vfs: &dyn Vfs, dictionary: &Dictionary) -> Result<()> {
+        let bytes = encode_dictionary(dictionary)?;
+        replace_file(vfs, &dictionary_file_name(dictionary.id()), &bytes)
+    }
+}
+
+/// Name of the lock that the writer holds.
+pub(crate) const LOCK_FILE: &str = "lock";
+/// Name of the lock that readers share.
+pub(crate) const READERS_FILE: &str = "readers";
+/// Name of the directory of segments.
+pub(crate) const DATA_DIR: &str = "data";
+
+/// Replaces a small file of the store's own directory, durably and whole.
+pub(crate) fn replace_file(vfs: &dyn Vfs, name: &str, bytes: &[u8]) -> Result<()> {
+    publish(vfs, "", &format!("{name}.tmp"), name, bytes)
+}

@@ -1,0 +1,288 @@
+//! From files to a committed state: config, index files, then the tail of the log.
+
+use std::sync::Arc;
+
+use super::inner::{DATA_DIR, READERS_FILE};
+use super::log::{LogPosition, read_log};
+use super::replay::Replay;
+use super::state::{IndexFile, State};
+use super::working::Working;
+use crate::error::{Damage, Error, Place, Result};
+use crate::format::config::{self, CONFIG_FILE, CONFIG_MAX_BYTES, Config};
+use crate::format::hints;
+use crate::format::index::FileKind;
+use crate::format::segment::{self, CommitLink};
+use crate::id::{CommitId, SegmentId};
+use crate::index::{Index, Overlay};
+use crate::segment::Segments;
+use crate::vfs::{Lock, ReadVfs};
+
+/// How often a listing is repeated when a file of it is gone by the time it is opened.
+const LIST_TRIES: usize = 8;
+
+/// A state loaded from files.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// What the store is.
+    pub(crate) config: Config,
+    /// The state, with what a writer needs besides.
+    pub(crate) working: Working,
+    /// Notices and damage that did not stop it.
+    pub(crate) notices: Vec<String>,
+    /// The readers' lock, held shared.
+    pub(crate) readers: Option<Box<dyn Lock>>,
+}
+
+/// Which index files to use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum UseIndex {
+    /// The newest ones that hold together.
+    Newest,
+    /// None: read the whole log.
+    Never,
+}
+
+/// Loads the newest committed state. O(1) in the size of the store while the index is intact; writes
+/// nothing. With `use_hints` the figures per segment are loaded too, which writing needs; if they cannot be,
+/// the whole log is read.
+///
+/// # Errors
+/// `NoStore`, `UnsupportedVersion`, failures of reading. Damage is met with what can be had without.
+pub(crate) fn load(vfs: &Arc<dyn ReadVfs>, use_index: UseIndex, use_hints: bool) -> Result<Loaded> {
+    let readers = match vfs.lock_shared(READERS_FILE) {
+        Ok(lock) => lock,
+        // Held exclusively for the moment of an unlink: readers do not wait, they list again instead.
+        Err(Error::Locked { .. }) => None,
+        Err(other) => return Err(other),
+    };
+    let mut tries = 0usize;
+    loop {
+        tries = tries.saturating_add(1);
+        let mut notices = Vec::new();
+        let config = load_config(vfs, &mut notices)?;
+        match load_state(vfs, config, use_index, use_hints, &mut notices)? {
+            Some(working) => return Ok(Loaded { config, working, notices, readers }),
+            None if tries < LIST_TRIES => {}
+            None => return Err(Error::damaged(Place::whole("index"), Damage::Missing)),
+        }
+    }
+}
+
+/// Reads the config file, or what the segments say of it.
+pub(crate) fn load_config(vfs: &Arc<dyn ReadVfs>, notices: &mut Vec<String>) -> Result<Config> {
+    let damage = match vfs.read(CONFIG_FILE, CONFIG_MAX_BYTES) {
+        Ok(Some(bytes)) => match config::decode(&bytes) {
+            Ok(config) => return Ok(config),
+            Err(error @ Error::Damaged { .. }) => error.to_string(),
+            Err(other) => return Err(other),
+        },
+        Ok(None) => "config is missing".to_owned(),
+        Err(error @ Error::TooLarge { .. }) => error.to_string(),
+        Err(other) => return Err(other),
+    };
+    for id in list_segments(&**vfs)? {
+        let Some(file) = vfs.open(&segment::file_name(id))? else { continue };
+        let mut bytes = [0u8; segment::HEADER_BYTES];
+        let got = file.read_at(&mut bytes, 0)?;
+        if let Ok(header) = segment::decode(bytes.get(..got).unwrap_or_default(), id, None) {
+            notices.push(format!("{damage}; using what segment {id} says"));
+            return Ok(Config {
+                store: header.store,
+                segment_size: header.segment_size,
+                compressed: header.compressed,
+            });
+        }
+    }
+    Err(Error::NoStore { path: vfs.root().to_path_buf() })
+}
+
+/// Lists the segments, ascending.
+pub(crate) fn list_segments(vfs: &dyn ReadVfs) -> Result<Vec<SegmentId>> {
+    let entries = vfs.list(DATA_DIR)?.unwrap_or_default();
+    let mut ids: Vec<SegmentId> =
+        entries.iter().filter_map(|entry| segment::parse_file_name(&entry.name)).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// Reads the commit and the kind of an index file from its name.
+pub(crate) fn parse_index_name(name: &str) -> Option<(CommitId, FileKind)> {
+    let rest = name.strip_prefix("index.")?;
+    let (digits, kind) = match rest.strip_suffix(".delta") {
+        Some(digits) => (digits, FileKind::Delta),
+        None => (rest, FileKind::Base),
+    };
+    let commit: u64 = digits.parse().ok()?;
+    // Only the name that a writer would give: no sign, no leading zeros.
+    (kind.file_name(CommitId(commit)) == name).then_some((CommitId(commit), kind))
+}
+
+/// Builds the state; `None` if a file that was listed is gone.
+fn load_state(
+    vfs: &Arc<dyn ReadVfs>,
+    config: Config,
+    use_index: UseIndex,
+    use_hints: bool,
+    notices: &mut Vec<String>,
+) -> Result<Option<Working>> {
+    let mut files: Vec<(CommitId, FileKind)> = Vec::new();
+    for entry in vfs.list("")?.unwrap_or_default() {
+        files.extend(parse_index_name(&entry.name));
+    }
+    // The segments are listed after the index: a segment that the index names exists by then.
+    let ids = list_segments(&**vfs)?;
+    let layers = match use_index {
+        UseIndex::Never => Vec::new(),
+        UseIndex::Newest => match open_layers(vfs, config, files, ids.is_empty(), notices)? {
+            Some(layers) => layers,
+            None => return Ok(None),
+        },
+    };
+    let covered = layers.first().map(|layer| layer.covered()).unwrap_or_default();
+    let hints = match use_hints {
+        true => match load_hints(vfs, config, covered.commit, notices)? {
+            Some(hints) => Some(hints),
+            None => return load_state(vfs, config, UseIndex::Never, true, notices),
+        },
+        false => None,
+    };
+    let active = active_segment(vfs, &layers, &ids)?;
+    let segments = Segments::new(vfs.clone(), config.store, ids, active, None);
+    report_missing(&layers, &segments, notices);
+    let position = LogPosition {
+        link: CommitLink { id: covered.commit, at: covered.at, data_crc: covered.data_crc },
+        end: covered.end,
+        next_segment: covered.next_segment,
+    };
+    let totals = layers.first().map(|layer| layer.totals()).unwrap_or_default();
+    let overlay = Arc::new(Overlay::new(seed_of(&config), totals));
+    let segments = Arc::new(segments);
+    let state = State { position, layers, overlay, segments: segments.clone() };
+    let mut working = Working::new(state, hints);
+    let mut replay = Replay::new(&mut working);
+    let mut position = position;
+    read_log(&segments, &mut position, &mut replay)?;
+    notices.extend(replay.finish(position));
+    Ok(Some(working))
+}
+
+/// Derives the seed of the index's hash from the store's identity.
+pub(crate) fn seed_of(config: &Config) -> u64 {
+    let hash = blake3::hash(&config.store.0);
+    hash.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// Opens the newest base and the deltas that continue it, newest first. `None`: a file vanished.
+fn open_layers(
+    vfs: &Arc<dyn ReadVfs>,
+    config: Config,
+    mut files: Vec<(CommitId, FileKind)>,
+    is_new: bool,
+    notices: &mut Vec<String>,
+) -> Result<Option<Vec<Arc<IndexFile>>>> {
+    files.sort_unstable_by_key(|(commit, _)| std::cmp::Reverse(*commit));
+    let bases: Vec<CommitId> =
+        files.iter().filter(|(_, kind)| *kind == FileKind::Base).map(|(commit, _)| *commit).collect();
+    for base in bases {
+        let index = match open_index(vfs, config, FileKind::Base, base)? {
+            Opened::Gone => return Ok(None),
+            Opened::Bad(why) => {
+                notices.push(why);
+                continue;
+            }
+            Opened::Good(index) => index,
+        };
+        let mut layers = vec![index];
+        let newer = files.iter().rev().filter(|(commit, kind)| *kind == FileKind::Delta && *commit > base);
+        for (commit, kind) in newer {
+            let last = layers.last().map(|layer| layer.covered().commit);
+            match open_index(vfs, config, *kind, *commit)? {
+                Opened::Gone => return Ok(None),
+                Opened::Bad(why) => notices.push(why),
+                Opened::Good(delta) => {
+                    if delta.follows().is_some_and(|(of, after)| of == base && Some(after) == last) {
+                        layers.push(delta);
+                    }
+                }
+            }
+        }
+        layers.reverse();
+        return Ok(Some(layers));
+    }
+    if !is_new {
+        notices.push("there is no intact index: the whole log is read instead".to_owned());
+    }
+    Ok(Some(Vec::new()))
+}
+
+enum Opened {
+    Good(Arc<IndexFile>),
+    Bad(String),
+    Gone,
+}
+
+fn open_index(vfs: &Arc<dyn ReadVfs>, config: Config, kind: FileKind, commit: CommitId) -> Result<Opened> {
+    let name = kind.file_name(commit);
+    let Some(file) = vfs.open(&name)? else { return Ok(Opened::Gone) };
+    match Index::open(file.map(file.len()?)?, &name, config.store) {
+        Ok(index) if index.covered().commit == commit && index.kind() == kind => {
+            Ok(Opened::Good(Arc::new(index)))
+        }
+        Ok(_) => Ok(Opened::Bad(format!("{name} is not what its name says"))),
+        Err(error @ Error::Damaged { .. }) => Ok(Opened::Bad(error.to_string())),
+        Err(other) => Err(other),
+    }
+}
+
+/// The last segment may be growing, unless the index says that it was sealed with this length.
+fn active_segment(
+    vfs: &Arc<dyn ReadVfs>,
+    layers: &[Arc<IndexFile>],
+    ids: &[SegmentId],
+) -> Result<Option<SegmentId>> {
+    let Some(last) = ids.last().copied() else { return Ok(None) };
+    let Some(newest) = layers.first() else { return Ok(Some(last)) };
+    for row in newest.segments() {
+        let Ok((id, sealed)) = row else { return Ok(Some(last)) };
+        if id == last && sealed.is_some() {
+            let len = vfs.open(&segment::file_name(id))?.map(|file| file.len()).transpose()?;
+            return Ok(if len == sealed.map(u64::from) { None } else { Some(last) });
+        }
+    }
+    Ok(Some(last))
+}
+
+fn report_missing(layers: &[Arc<IndexFile>], segments: &Segments, notices: &mut Vec<String>) {
+    let Some(newest) = layers.first() else { return };
+    for (id, _) in newest.segments().flatten() {
+        if segments.ids().binary_search(&id).is_err() {
+            notices.push(format!("{} is missing", segment::file_name(id)));
+        }
+    }
+}
+
+/// Reads the hints of a commit; `None` with a notice if there are none that hold.
+fn load_hints(
+    vfs: &Arc<dyn ReadVfs>,
+    config: Config,
+    commit: CommitId,
+    notices: &mut Vec<String>,
+) -> Result<Option<hints::Hints>> {
+    if commit.0 == 0 {
+        return Ok(Some(hints::Hints::default()));
+    }
+    let name = hints::file_name(commit);
+    let decoded = match vfs.read(&name, hints::HINTS_MAX_BYTES) {
+        Ok(Some(bytes)) => hints::decode(&bytes, config.store, commit),
+        Ok(None) => Err(Error::damaged(Place::whole(name), Damage::Missing)),
+        Err(error) => Err(error),
+    };
+    match decoded {
+        Ok(hints) => Ok(Some(hints)),
+        Err(error @ (Error::Damaged { .. } | Error::TooLarge { .. })) => {
+            notices.push(format!("{error}; the whole log is read instead"));
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
+}

@@ -1,0 +1,166 @@
+//! One stored snapshot, read and verified.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::error::{Error, Place, Result};
+use crate::format::put::{self, PutData, PutKind};
+use crate::format::record::Head;
+use crate::format::segment;
+use crate::id::{CommitId, DictionaryId, Key, Location, RunKey};
+use crate::segment::codec::{self, Codec};
+use crate::segment::{Record, Segments};
+
+/// One stored snapshot, its checksums verified. Borrows from the view; its payload is decoded on demand.
+#[derive(Clone, Debug)]
+pub struct Snapshot<'v> {
+    segments: &'v Segments,
+    at: Location,
+    head: Head,
+    data: Cow<'v, [u8]>,
+    dictionary: DictionaryId,
+    kind: PutKind,
+    codec: Codec,
+    first_commit: CommitId,
+    name: Option<Range<usize>>,
+    meta: Range<usize>,
+    payload: Range<usize>,
+    raw_len: u32,
+    object: Range<u32>,
+}
+
+impl<'v> Snapshot<'v> {
+    /// Takes a verified PUT record apart.
+    pub(crate) fn new(segments: &'v Segments, at: Location, record: Record<'v>) -> Result<Snapshot<'v>> {
+        let Record { head, data, dictionary } = record;
+        let place = || Place::at(segment::file_name(at.segment), at.offset.into());
+        let PutData { kind, codec, first_commit, name, meta, raw_len, object, payload } =
+            put::decode(&data).map_err(|damage| Error::damaged(place(), damage))?;
+        // The three parts stand at the end, in this order.
+        let payload = data.len().saturating_sub(payload.len())..data.len();
+        let meta = payload.start.saturating_sub(meta.len())..payload.start;
+        let name = name.map(|name| meta.start.saturating_sub(name.len())..meta.start);
+        Ok(Snapshot {
+            segments,
+            at,
+            head,
+            dictionary,
+            kind,
+            codec,
+            first_commit,
+            name,
+            meta,
+            payload,
+            raw_len,
+            object,
+            data,
+        })
+    }
+
+    fn part(&self, range: &Range<usize>) -> &[u8] {
+        self.data.get(range.clone()).unwrap_or_default()
+    }
+
+    fn place(&self) -> Place {
+        Place::at(segment::file_name(self.at.segment), self.at.offset.into())
+    }
+
+    /// Its key.
+    pub fn key(&self) -> Key {
+        self.head.key()
+    }
+
+    /// Its run.
+    pub fn run(&self) -> RunKey {
+        self.key().run
+    }
+
+    /// Its name: the stem of its file.
+    pub fn name(&self) -> Cow<'_, [u8]> {
+        match &self.name {
+            Some(range) => Cow::Borrowed(self.part(range)),
+            None => Cow::Owned(put::implied_name(&self.key()).unwrap_or_default()),
+        }
+    }
+
+    /// Tells whether a name, which has this record's key, is its name.
+    pub(crate) fn is_named(&self, name: &[u8]) -> bool {
+        match &self.name {
+            Some(range) => self.part(range) == name,
+            None if self.key().is_run() => self.name() == name,
+            None => crate::format::types::is_implied(name),
+        }
+    }
+
+    /// What it is; `Alias` only from [`View::record`](super::View::record) and
+    /// [`View::records_of_run`](super::View::records_of_run).
+    pub fn kind(&self) -> PutKind {
+        self.kind
+    }
+
+    /// Where its record lies.
+    pub fn location(&self) -> Location {
+        self.at
+    }
+
+    /// Bytes of its record in the log, header included.
+    pub fn stored_len(&self) -> u64 {
+        self.head.size.into()
+    }
+
+    /// Bytes of its file.
+    pub fn len(&self) -> u64 {
+        self.raw_len.into()
+    }
+
+    /// Tells whether its file is empty.
+    pub fn is_empty(&self) -> bool {
+        self.raw_len == 0
+    }
+
+    /// The transaction that first wrote it.
+    pub fn first_commit(&self) -> CommitId {
+        self.first_commit
+    }
+
+    /// Where the first object lies in the file.
+    pub fn object_range(&self) -> Range<u32> {
+        self.object.clone()
+    }
+
+    /// The meta part, as it was put.
+    pub fn meta(&self) -> &[u8] {
+        self.part(&self.meta)
+    }
+
+    /// How the payload is stored.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// The payload as it is stored.
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.part(&self.payload)
+    }
+
+    /// The dictionary of its segment.
+    pub(crate) fn dictionary(&self) -> DictionaryId {
+        self.dictionary
+    }
+
+    /// The file's bytes, exactly as they were; borrowed where they are stored raw.
+    ///
+    /// # Errors
+    /// `Damaged` if the payload does not decode or its dictionary is lost.
+    pub fn body(&self) -> Result<Cow<'_, [u8]>> {
+        if self.codec == Codec::Raw {
+            return Ok(Cow::Borrowed(self.payload()));
+        }
+        let dictionary = match self.codec {
+            Codec::ZstdDictionary => Some(self.segments.dictionary(self.dictionary)?),
+            Codec::Raw | Codec::Zstd => None,
+        };
+        let decoded = codec::decode(self.codec, self.payload(), self.raw_len, dictionary.as_deref());
+        decoded.map(Cow::Owned).map_err(|damage| Error::damaged(self.place(), damage))
+    }
+}

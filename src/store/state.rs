@@ -1,0 +1,214 @@
+//! A committed state: the index files, what came after them, and the segments they point into.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::log::LogPosition;
+use super::snapshot::Snapshot;
+use crate::error::{Damage, Error, Result};
+use crate::format::put::PutKind;
+use crate::format::record::Tag;
+use crate::id::{Key, Location, ObjectKey, RunKey};
+use crate::index::{Entry, FileKind, Found, Index, Overlay, RecordKeys, RunMerge, RunRow};
+use crate::segment::{SegmentRef, Segments};
+use crate::vfs::Map;
+
+/// A mapped index file.
+pub(crate) type IndexFile = Index<Map>;
+
+/// An immutable committed state.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    /// The last commit and where the log goes on.
+    pub(crate) position: LogPosition,
+    /// Index files, newest first; the base stands last.
+    pub(crate) layers: Vec<Arc<IndexFile>>,
+    /// What was committed after the newest of them.
+    pub(crate) overlay: Arc<Overlay>,
+    /// The segment files.
+    pub(crate) segments: Arc<Segments>,
+}
+
+/// Asks the segments which key a record carries.
+pub(crate) struct Keys<'s>(pub(crate) &'s Segments);
+
+impl RecordKeys for Keys<'_> {
+    fn key_at(&self, at: Location) -> Result<Option<Key>> {
+        let Some(segment) = self.0.get(at.segment)? else { return Ok(None) };
+        let head = segment.head(at.offset)?;
+        Ok(head.ok().filter(|head| matches!(head.tag, Tag::Put | Tag::Delete)).map(|head| head.key()))
+    }
+}
+
+/// What a record turned out to be.
+pub(crate) enum Resolved<'s> {
+    /// A live snapshot of the name asked for.
+    Live(Snapshot<'s>),
+    /// Deleted, or not what was asked for.
+    Gone,
+}
+
+impl State {
+    /// Finds the newest record of a key, tombstones included.
+    pub(crate) fn find(&self, key: &Key) -> Result<Option<Found>> {
+        if let Some(found) = self.overlay.at(&key.object, key.run) {
+            return Ok(Some(found));
+        }
+        for layer in &self.layers {
+            if let Some(found) = layer.at(&key.object, key.run, &Keys(&self.segments))? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Finds the record of the largest run at or below `max`, tombstones included.
+    pub(crate) fn floor(&self, object: &ObjectKey, max: RunKey) -> Result<Option<Found>> {
+        let mut best = self.overlay.floor(object, max);
+        for layer in &self.layers {
+            // Of equal runs the newer layer's stands, so only a larger run replaces.
+            if let Some(found) = layer.floor(object, max, &Keys(&self.segments))?
+                && best.as_ref().is_none_or(|best| best.run < found.run)
+            {
+                best = Some(found);
+            }
+        }
+        Ok(best)
+    }
+
+    /// Finds the record of the smallest run at or above `min`, tombstones included.
+    pub(crate) fn ceil(&self, object: &ObjectKey, min: RunKey) -> Result<Option<Found>> {
+        let mut best = self.overlay.ceil(object, min);
+        for layer in &self.layers {
+            if let Some(found) = layer.ceil(object, min, &Keys(&self.segments))?
+                && best.as_ref().is_none_or(|best| found.run < best.run)
+            {
+                best = Some(found);
+            }
+        }
+        Ok(best)
+    }
+
+    /// The live snapshot of `name` with the largest run at or below `max`.
+    pub(crate) fn newest(&self, name: &[u8], max: RunKey) -> Result<Option<Snapshot<'_>>> {
+        let object = ObjectKey::of(name);
+        let mut bound = max;
+        while let Some(found) = self.floor(&object, bound)? {
+            if let Resolved::Live(snapshot) = self.resolve(found.at, name, &Key::new(object, found.run))? {
+                return Ok(Some(snapshot));
+            }
+            let Some(next) = found.run.previous() else { break };
+            bound = next;
+        }
+        Ok(None)
+    }
+
+    /// The live snapshot of `name` with the smallest run at or above `min`.
+    pub(crate) fn oldest(&self, name: &[u8], min: RunKey) -> Result<Option<Snapshot<'_>>> {
+        let object = ObjectKey::of(name);
+        let mut bound = min;
+        while let Some(found) = self.ceil(&object, bound)? {
+            if let Resolved::Live(snapshot) = self.resolve(found.at, name, &Key::new(object, found.run))? {
+                return Ok(Some(snapshot));
+            }
+            let Some(next) = found.run.next() else { break };
+            bound = next;
+        }
+        Ok(None)
+    }
+
+    /// The live snapshot of `name` in exactly that run.
+    pub(crate) fn exactly(&self, name: &[u8], run: RunKey) -> Result<Option<Snapshot<'_>>> {
+        let key = Key::new(ObjectKey::of(name), run);
+        let Some(found) = self.find(&key)? else { return Ok(None) };
+        match self.resolve(found.at, name, &key)? {
+            Resolved::Live(snapshot) => Ok(Some(snapshot)),
+            Resolved::Gone => Ok(None),
+        }
+    }
+
+    /// All runs in which `name` has a record, ascending, tombstones included.
+    pub(crate) fn all(&self, object: &ObjectKey) -> Result<Vec<Found>> {
+        let mut all = self.overlay.all(object);
+        for layer in &self.layers {
+            for found in layer.all(object, &Keys(&self.segments))? {
+                if !all.iter().any(|newer| newer.run == found.run) {
+                    all.push(found);
+                }
+            }
+        }
+        all.sort_by_key(|found| found.run);
+        Ok(all)
+    }
+
+    /// Returns what is known of a run; of several layers the newest that has a row says it.
+    pub(crate) fn run_row(&self, run: RunKey) -> Result<Option<RunRow>> {
+        if let Some(row) = self.overlay.run(run) {
+            return Ok(Some(*row));
+        }
+        for layer in &self.layers {
+            if let Some(row) = layer.run(run)? {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns all runs that are not deleted, ascending.
+    pub(crate) fn run_rows(&self) -> Result<Vec<RunRow>> {
+        let mut rows: BTreeMap<RunKey, RunRow> = self.overlay.runs().map(|row| (row.run, *row)).collect();
+        for layer in &self.layers {
+            for row in layer.runs() {
+                let row = row?;
+                rows.entry(row.run).or_insert(row);
+            }
+        }
+        Ok(rows.into_values().filter(|row| row.at.is_some() && !row.deleted).collect())
+    }
+
+    /// Returns the newest records of a run in the order of the index, tombstones included.
+    pub(crate) fn entries_of(&self, run: RunKey) -> Result<Vec<Entry>> {
+        let layers: Vec<&IndexFile> = self.layers.iter().map(|layer| &**layer).collect();
+        let keys = Keys(&self.segments);
+        RunMerge::new(&layers, Some(&*self.overlay), run, 0, FileKind::Base, &keys)?.collect()
+    }
+
+    /// Reads the record that the index named for a key and follows an alias.
+    pub(crate) fn resolve(&self, at: Location, name: &[u8], key: &Key) -> Result<Resolved<'_>> {
+        let Some(snapshot) = self.record(at, key)? else { return Ok(Resolved::Gone) };
+        if !snapshot.is_named(name) {
+            return Ok(Resolved::Gone);
+        }
+        if snapshot.kind() != PutKind::Alias {
+            return Ok(Resolved::Live(snapshot));
+        }
+        let target = snapshot.body()?.into_owned();
+        let key = Key::new(ObjectKey::of(&target), key.run);
+        let Some(found) = self.find(&key)? else { return Ok(Resolved::Gone) };
+        match self.record(found.at, &key)? {
+            Some(snapshot) if snapshot.is_named(&target) && snapshot.kind() == PutKind::Snapshot => {
+                Ok(Resolved::Live(snapshot))
+            }
+            _ => Ok(Resolved::Gone),
+        }
+    }
+
+    /// Reads and verifies the record at a location: `None` for a DELETE.
+    pub(crate) fn record(&self, at: Location, key: &Key) -> Result<Option<Snapshot<'_>>> {
+        let segment = self.segments.require(at.segment)?;
+        let place =
+            || crate::error::Place::at(crate::format::segment::file_name(at.segment), at.offset.into());
+        let record = match &segment {
+            SegmentRef::Borrowed(segment) => segment.record(at.offset)?,
+            SegmentRef::Shared(segment) => segment.record(at.offset)?.into_owned(),
+        };
+        if record.head.key() != *key {
+            return Err(Error::damaged(place(), Damage::WrongRecord));
+        }
+        match record.head.tag {
+            Tag::Put => Snapshot::new(&self.segments, at, record).map(Some),
+            Tag::Delete => Ok(None),
+            Tag::Commit | Tag::Dictionary => Err(Error::damaged(place(), Damage::WrongRecord)),
+        }
+    }
+}

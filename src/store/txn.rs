@@ -1,0 +1,568 @@
+//! The one writer: put, delete, commit, rollback.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::inner::Inner;
+use super::snapshot::Snapshot;
+use super::stage::{Before, Change, STAGE_BYTES, Stage};
+use super::state::State;
+use super::view::View;
+use super::working::Working;
+use crate::error::{Error, Result};
+use crate::format::commit::{self, COMMIT_KEY, CommitData};
+use crate::format::put::{self, DeleteReason, PutData, PutKind};
+use crate::format::record::Tag;
+use crate::format::segment::{CommitLink, SegmentHeader};
+use crate::id::{CommitId, Instant, Key, Location, ObjectKey, RunKey, SegmentId};
+use crate::limits::{NAME_MAX_BYTES, TAIL_MAX_BYTES, TAIL_MAX_RECORDS};
+use crate::segment::{Codec, Dictionary, Encoded, Encoder, SegmentWriter};
+use crate::vfs::{Lock, Vfs};
+
+/// How to take the write lock.
+#[derive(Clone, Debug, Default)]
+pub struct WriterOptions {
+    /// How long to wait for another writer. Zero: not at all.
+    pub lock_wait: Duration,
+    /// What to write into the lock file for others to see: pid, host, command, since when.
+    pub holder: String,
+}
+
+/// The payload of a PUT.
+#[derive(Clone, Debug)]
+pub enum Body<'a> {
+    /// To be encoded by the writer.
+    Raw(&'a [u8]),
+    /// Encoded already, by an [`Encoder`] of this writer.
+    Encoded(&'a Encoded),
+}
+
+/// One snapshot to store.
+#[derive(Clone, Debug)]
+pub struct Put<'a> {
+    /// Its name: the stem of its file.
+    pub name: &'a [u8],
+    /// Its run; [`Writer::put_run`] gives the key.
+    pub run: RunKey,
+    /// What it is: `Snapshot` or `Alias`.
+    pub kind: PutKind,
+    /// Opaque bytes that readers get back with it.
+    pub meta: &'a [u8],
+    /// Where the first object lies in the payload.
+    pub object: Range<u32>,
+    /// The file's bytes; for an alias the name of the file's snapshot.
+    pub body: Body<'a>,
+}
+
+/// What a put did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The key is new.
+    Added,
+    /// The key had another payload.
+    Updated,
+    /// The key had this payload already; nothing was written.
+    Unchanged,
+}
+
+/// The one writer of a store. Dropping it forgets what was not committed.
+#[derive(Debug)]
+pub struct Writer {
+    pub(super) inner: Arc<Inner>,
+    pub(super) vfs: Arc<dyn Vfs>,
+    pub(super) working: Working,
+    pub(super) segment: Option<SegmentWriter>,
+    pub(super) dictionary: Option<Arc<Dictionary>>,
+    encoder: Encoder,
+    stage: Stage,
+    poisoned: Option<String>,
+    _lock: Box<dyn Lock>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        vfs: Arc<dyn Vfs>,
+        working: Working,
+        dictionary: Option<Arc<Dictionary>>,
+        lock: Box<dyn Lock>,
+    ) -> Writer {
+        let encoder = encoder_of(&inner, dictionary.as_ref());
+        let (segment, stage, poisoned) = (None, Stage::default(), None);
+        Writer { inner, vfs, working, segment, dictionary, encoder, stage, poisoned, _lock: lock }
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.working.state
+    }
+
+    /// Makes sure that a run directory is known and returns its key. Nothing is written if it is known
+    /// under this name; a changed `meta` alone is no change.
+    ///
+    /// # Errors
+    /// `BadInput` for a name of more than 1,024 bytes or an instant beyond year 9999; failures of the store.
+    pub fn put_run(&mut self, at: Instant, name: &str, meta: &[u8]) -> Result<(RunKey, Outcome)> {
+        if at > Instant::MAX {
+            return Err(bad_input(name, "no such instant"));
+        }
+        let mut run = RunKey::new(at, 0);
+        loop {
+            let key = Key::of_run(run);
+            match self.run_name(&key)? {
+                Some(known) if known == name.as_bytes() => return Ok((run, Outcome::Unchanged)),
+                Some(_) => {}
+                None => break,
+            }
+            run = run
+                .next()
+                .filter(|next| next.instant() == at)
+                .ok_or_else(|| bad_input(name, "too many directory names of one instant"))?;
+        }
+        let body = Body::Raw(&[]);
+        let put = Put { name: name.as_bytes(), run, kind: PutKind::Run, meta, object: 0..0, body };
+        self.append(Key::of_run(run), &put).map(|outcome| (run, outcome))
+    }
+
+    /// Returns the directory name that a run key stands for, uncommitted ones included.
+    fn run_name(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        if let Some(change) = self.stage.newest(key) {
+            if change.kind.is_none() {
+                return Ok(None);
+            }
+            return Ok(self.stage.run_name(key));
+        }
+        self.working.run_name(key.run)
+    }
+
+    /// Appends a snapshot or an alias to the open transaction. `Unchanged` if kind and payload are as
+    /// stored; a stored one that is damaged is replaced, and so healed.
+    ///
+    /// # Errors
+    /// `TooLarge`, `KeyCollision`, `BadInput` for a kind that is not to be put; failures of the store.
+    pub fn put(&mut self, put: &Put<'_>) -> Result<Outcome> {
+        if put.name.len() > NAME_MAX_BYTES {
+            let len = u64::try_from(put.name.len()).unwrap_or(u64::MAX);
+            return Err(Error::TooLarge {
+                what: "name",
+                len,
+                max: NAME_MAX_BYTES.try_into().unwrap_or(u64::MAX),
+            });
+        }
+        if put.kind == PutKind::Run {
+            return Err(bad_input("put", "runs are put by put_run"));
+        }
+        let object = ObjectKey::of(put.name);
+        if object == ObjectKey::RUN {
+            return Err(bad_input(&String::from_utf8_lossy(put.name), "this id is reserved"));
+        }
+        self.append(Key::new(object, put.run), put)
+    }
+
+    fn append(&mut self, key: Key, put: &Put<'_>) -> Result<Outcome> {
+        self.alive()?;
+        let encoded;
+        let payload = match put.body {
+            Body::Encoded(encoded) => encoded,
+            Body::Raw(raw) => {
+                encoded = match put.kind {
+                    PutKind::Snapshot => self.encoder.encode(raw)?,
+                    PutKind::Alias | PutKind::Run => Encoder::raw().encode(raw)?,
+                };
+                &encoded
+            }
+        };
+        if put.object.start > put.object.end || put.object.end > payload.raw_len {
+            return Err(bad_input("put", "the object does not lie within its file"));
+        }
+        let before = match self.stage.newest(&key) {
+            Some(change) => Some(before_of(change)),
+            None => match self.compare(&key, put, payload)? {
+                Compared::Same => return Ok(Outcome::Unchanged),
+                Compared::Other(before) => Some(before),
+                Compared::Absent => None,
+            },
+        };
+        let change = Change {
+            key,
+            at: Location::default(),
+            stored_len: 0,
+            file_len: payload.raw_len,
+            kind: Some(put.kind),
+            lost: false,
+            before,
+        };
+        let data = PutData {
+            kind: put.kind,
+            codec: payload.codec,
+            first_commit: self.next_commit(),
+            name: None,
+            meta: put.meta,
+            raw_len: payload.raw_len,
+            object: put.object.clone(),
+            payload: &payload.bytes,
+        };
+        let with_dictionary = payload.codec == Codec::ZstdDictionary;
+        self.stage.push(Tag::Put, change, with_dictionary, |out| put::encode(out, &key, put.name, &data))?;
+        self.spill()?;
+        let is_new = before.is_none_or(|before| before.kind.is_none());
+        Ok(if is_new { Outcome::Added } else { Outcome::Updated })
+    }
+
+    /// Compares what is to be put with what is stored under its key.
+    fn compare(&self, key: &Key, put: &Put<'_>, payload: &Encoded) -> Result<Compared> {
+        let Some(found) = self.state().find(key)? else { return Ok(Compared::Absent) };
+        let stored = match self.state().record(found.at, key) {
+            Ok(Some(stored)) => stored,
+            // What is damaged is replaced: storing an object again heals it.
+            Ok(None) | Err(Error::Damaged { .. }) => {
+                return Ok(Compared::Other(self.working.before(found.at)?));
+            }
+            Err(other) => return Err(other),
+        };
+        if !stored.is_named(put.name) {
+            let lossy = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+            return Err(Error::KeyCollision { name: lossy(put.name), other: lossy(&stored.name()) });
+        }
+        if stored.kind() == put.kind && same_payload(&stored, payload, self.dictionary.as_deref())? {
+            return Ok(Compared::Same);
+        }
+        Ok(Compared::Other(Before {
+            at: found.at,
+            stored_len: u32::try_from(stored.stored_len()).unwrap_or(u32::MAX),
+            file_len: u32::try_from(stored.len()).unwrap_or(u32::MAX),
+            kind: Some(stored.kind()),
+        }))
+    }
+
+    /// Deletes the record of a name in a run. `false` if there was none.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub fn delete(&mut self, name: impl AsRef<[u8]>, run: RunKey) -> Result<bool> {
+        self.delete_key(
+            Key::new(ObjectKey::of(name.as_ref()), run),
+            Some(name.as_ref()),
+            DeleteReason::Deleted,
+        )
+    }
+
+    /// Like [`delete`](Writer::delete), for what is gone from a mirrored tree.
+    ///
+    /// # Errors
+    /// As for `delete`.
+    pub fn delete_mirrored(&mut self, name: impl AsRef<[u8]>, run: RunKey) -> Result<bool> {
+        self.delete_key(
+            Key::new(ObjectKey::of(name.as_ref()), run),
+            Some(name.as_ref()),
+            DeleteReason::Mirrored,
+        )
+    }
+
+    /// Deletes a run's own record. The caller has deleted its snapshots.
+    ///
+    /// # Errors
+    /// `BadInput` while it holds snapshots.
+    pub fn delete_run(&mut self, run: RunKey) -> Result<bool> {
+        let staged = self.stage.live_in(run);
+        let live = self.working.live_in(run)?.saturating_add_signed(staged);
+        if live > 0 {
+            return Err(bad_input(&run.instant().canonical_name(), "the run still holds snapshots"));
+        }
+        self.delete_key(Key::of_run(run), None, DeleteReason::Deleted)
+    }
+
+    fn delete_key(&mut self, key: Key, name: Option<&[u8]>, reason: DeleteReason) -> Result<bool> {
+        self.alive()?;
+        let before = match self.stage.newest(&key) {
+            Some(change) => before_of(change),
+            None => {
+                let Some(found) = self.state().find(&key)? else { return Ok(false) };
+                let other_name = match (self.state().record(found.at, &key), name) {
+                    (Ok(Some(stored)), Some(name)) => !stored.is_named(name),
+                    (Ok(_) | Err(Error::Damaged { .. }), _) => false,
+                    (Err(other), _) => return Err(other),
+                };
+                if other_name {
+                    return Ok(false);
+                }
+                self.working.before(found.at)?
+            }
+        };
+        if before.kind.is_none() {
+            return Ok(false);
+        }
+        let change = Change {
+            key,
+            at: Location::default(),
+            stored_len: 0,
+            file_len: 0,
+            kind: None,
+            lost: reason == DeleteReason::Lost,
+            before: Some(before),
+        };
+        let commit = self.next_commit();
+        self.stage.push(Tag::Delete, change, false, |out| put::encode_delete(out, reason, commit))?;
+        self.spill()?;
+        Ok(true)
+    }
+
+    /// Returns an encoder for this store's payloads; workers clone it.
+    pub fn encoder(&self) -> Encoder {
+        self.encoder.clone()
+    }
+
+    /// Returns the dictionary in use.
+    pub fn dictionary(&self) -> Option<Arc<Dictionary>> {
+        self.dictionary.clone()
+    }
+
+    /// Tells whether this store wants a dictionary and has none.
+    pub fn wants_dictionary(&self) -> bool {
+        self.inner.config.compressed && self.dictionary.is_none()
+    }
+
+    /// Trains a dictionary on sample payloads and makes it durable; encoders taken from now on use it.
+    /// `false` if the samples are too few or too much alike to train on: the store goes on without.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub fn train_dictionary(&mut self, samples: &[&[u8]]) -> Result<bool> {
+        let Some(dictionary) = Dictionary::train(samples) else { return Ok(false) };
+        self.inner.publish_dictionary(&*self.vfs, &dictionary)?;
+        self.encoder = encoder_of(&self.inner, Some(&dictionary));
+        self.dictionary = Some(dictionary);
+        Ok(true)
+    }
+
+    /// The state as this writer sees it, uncommitted changes included.
+    ///
+    /// # Errors
+    /// Failures of the store: what is uncommitted goes to its segment first, to be readable.
+    pub fn view(&mut self) -> Result<View> {
+        self.alive()?;
+        if self.stage.len() == 0 {
+            return Ok(View::new(self.inner.clone(), Arc::new(self.working.state.clone())));
+        }
+        self.settle()?;
+        if let Some(segment) = &mut self.segment {
+            let flushed = segment.flush();
+            self.guard(flushed)?;
+        }
+        let mut preview = self.working.clone();
+        preview.see_segment(&self.inner, self.segment.as_ref().map(SegmentWriter::segment));
+        for change in self.stage.changes() {
+            preview.apply(change)?;
+        }
+        Ok(View::new(self.inner.clone(), Arc::new(preview.state)))
+    }
+
+    /// Records put or deleted since the last commit.
+    pub fn pending(&self) -> u64 {
+        u64::try_from(self.stage.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Makes the open transaction durable and visible. On return it is on disk. An empty transaction is none.
+    ///
+    /// # Errors
+    /// Failures of the file system, which poison the writer: whether the transaction is durable is only
+    /// known after opening the store again.
+    pub fn commit(&mut self) -> Result<CommitId> {
+        self.alive()?;
+        if self.stage.len() == 0 {
+            return Ok(self.state().position.link.id);
+        }
+        self.settle()?;
+        let committed = self.write_commit();
+        let (link, end) = self.guard(committed)?;
+        let stage = std::mem::take(&mut self.stage);
+        self.working.see_segment(&self.inner, Some(link.at.segment));
+        for change in stage.changes() {
+            self.working.apply(change)?;
+        }
+        let position = self.working.position_after(link, end);
+        self.working.committed(
+            position,
+            u64::try_from(stage.len()).unwrap_or(u64::MAX),
+            stage.written_bytes(),
+        );
+        self.inner.publish(&self.working.state);
+        if self.working.tail_records >= TAIL_MAX_RECORDS || self.working.tail_bytes >= TAIL_MAX_BYTES {
+            self.checkpoint()?;
+        }
+        Ok(link.id)
+    }
+
+    /// Appends the COMMIT between two syncs: a valid COMMIT proves that its records were durable before it.
+    fn write_commit(&mut self) -> Result<(CommitLink, u32)> {
+        let previous = self.state().position.link;
+        let id = self.next_commit();
+        let next_segment = self.working.next_segment;
+        let Some(segment) = &mut self.segment else {
+            return Err(Error::Poisoned { reason: "no segment to commit to".to_owned() });
+        };
+        segment.sync()?;
+        let commit = CommitData {
+            id,
+            records: u32::try_from(self.stage.len()).unwrap_or(u32::MAX),
+            kind: self.stage.kind(),
+            heads_crc: self.stage.heads_crc(),
+            previous,
+            next_segment,
+            live: Vec::new(),
+        };
+        let (at, head, _) = segment.append(Tag::Commit, &COMMIT_KEY, &commit::encode(&commit))?;
+        segment.sync()?;
+        Ok((CommitLink { id, at, data_crc: head.data_crc }, segment.len()))
+    }
+
+    /// Forgets the open transaction. The writer goes on.
+    ///
+    /// # Errors
+    /// `Poisoned` after a failed write.
+    pub fn rollback(&mut self) -> Result<()> {
+        self.alive()?;
+        if self.stage.is_written() {
+            // What it wrote stays in its segment without a COMMIT; the next transaction starts a new one.
+            self.segment = None;
+        }
+        self.stage = Stage::default();
+        Ok(())
+    }
+
+    /// Publishes the index, so that the next open replays nothing, and releases the lock. What was not
+    /// committed is forgotten.
+    ///
+    /// # Errors
+    /// Failures of the file system. What was committed stays committed.
+    pub fn close(mut self) -> Result<()> {
+        self.alive()?;
+        self.rollback()?;
+        self.segment = None;
+        if self.working.is_dirty() {
+            self.working.seal_all(&self.inner);
+            self.checkpoint()?;
+            self.inner.publish(&self.working.state);
+        }
+        Ok(())
+    }
+
+    fn next_commit(&self) -> CommitId {
+        CommitId(self.state().position.link.id.0.saturating_add(1))
+    }
+
+    fn spill(&mut self) -> Result<()> {
+        if self.stage.staged_bytes() >= STAGE_BYTES { self.settle() } else { Ok(()) }
+    }
+
+    /// Gives everything staged its place in a segment.
+    fn settle(&mut self) -> Result<()> {
+        let written = self.write_staged();
+        self.guard(written)
+    }
+
+    fn write_staged(&mut self) -> Result<()> {
+        let limit = self.inner.config.segment_size;
+        let staged = u64::try_from(self.stage.staged_bytes()).unwrap_or(u64::MAX);
+        let full = |segment: &SegmentWriter| u64::from(segment.len()).saturating_add(staged) > limit;
+        if !self.stage.is_written() && self.segment.as_ref().is_some_and(full) {
+            self.segment = None;
+        }
+        let dictionary = self.dictionary.clone().filter(|_| self.stage.with_dictionary > 0);
+        // A copy of the dictionary pays once it is small beside what it compresses.
+        let worth = dictionary.clone().filter(|dictionary| {
+            self.stage.staged_bytes() >= dictionary.content().len()
+                || self.stage.staged_bytes() >= STAGE_BYTES
+        });
+        if let Some(segment) = &self.segment {
+            let has = dictionary.as_ref().is_some_and(|dictionary| segment.dictionary() == dictionary.id());
+            if !has && worth.is_some() && !self.stage.is_written() {
+                self.segment = None;
+            } else if let Some(dictionary) = dictionary.as_ref().filter(|_| !has) {
+                self.stage.without_dictionary(dictionary)?;
+            }
+        }
+        if self.segment.is_none() {
+            if let (Some(dictionary), None) = (&dictionary, &worth) {
+                self.stage.without_dictionary(dictionary)?;
+            }
+            self.segment = Some(self.create_segment(worth.as_deref())?);
+        }
+        match &mut self.segment {
+            Some(segment) => self.stage.write(segment),
+            None => Ok(()),
+        }
+    }
+
+    fn create_segment(&mut self, dictionary: Option<&Dictionary>) -> Result<SegmentWriter> {
+        let number = self.working.next_segment;
+        let next = number.0.checked_add(1);
+        let max = u64::from(u32::MAX);
+        let next = next.ok_or(Error::TooLarge { what: "segment number", len: max, max })?;
+        self.working.next_segment = SegmentId(next);
+        let header = SegmentHeader {
+            store: self.inner.config.store,
+            segment: number,
+            segment_size: self.inner.config.segment_size,
+            compressed: self.inner.config.compressed,
+            previous: self.state().position.link,
+            first_record: 0,
+            dictionary: crate::id::DictionaryId::NONE,
+        };
+        SegmentWriter::create(self.vfs.clone(), header, dictionary)
+    }
+
+    fn alive(&self) -> Result<()> {
+        match &self.poisoned {
+            Some(reason) => Err(Error::Poisoned { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Poisons the writer if a write failed: what is on disk is only known after opening it again.
+    fn guard<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.poisoned = Some(error.to_string());
+        }
+        result
+    }
+}
+
+enum Compared {
+    Same,
+    Other(Before),
+    Absent,
+}
+
+fn before_of(change: &Change) -> Before {
+    Before { at: change.at, stored_len: change.stored_len, file_len: change.file_len, kind: change.kind }
+}
+
+fn bad_input(what: &str, reason: &str) -> Error {
+    Error::BadInput { what: what.to_owned(), reason: reason.to_owned() }
+}
+
+fn encoder_of(inner: &Inner, dictionary: Option<&Arc<Dictionary>>) -> Encoder {
+    if inner.config.compressed { Encoder::zstd(dictionary.cloned()) } else { Encoder::raw() }
+}
+
+/// Tells whether a stored payload is the one at hand. Equal codecs and dictionaries give equal bytes, so
+/// mostly nothing is decoded.
+fn same_payload(stored: &Snapshot<'_>, new: &Encoded, dictionary: Option<&Dictionary>) -> Result<bool> {
+    if stored.len() != u64::from(new.raw_len) {
+        return Ok(false);
+    }
+    let same_dictionary = new.codec != Codec::ZstdDictionary
+        || dictionary.is_some_and(|dictionary| dictionary.id() == stored.dictionary());
+    if stored.codec() == new.codec && same_dictionary && stored.payload() == new.bytes {
+        return Ok(true);
+    }
+    let broken = |damage| Error::damaged(crate::error::Place::whole("memory"), damage);
+    let raw =
+        crate::segment::codec::decode(new.codec, &new.bytes, new.raw_len, dictionary).map_err(broken)?;
+    match stored.body() {
+        Ok(body) => Ok(*body == *raw),
+        Err(Error::Damaged { .. }) => Ok(false),
+        Err(other) => Err(other),
+    }
+}

@@ -1,0 +1,278 @@
+//! An immutable committed state, as users see it.
+
+use std::sync::{Arc, OnceLock};
+
+use super::inner::Inner;
+use super::open::{UseIndex, load};
+use super::snapshot::Snapshot;
+use super::state::{Keys, State};
+use crate::error::{Error, Result};
+use crate::id::{CommitId, Instant, Key, ObjectKey, RunKey};
+use crate::index::{Entry, RecordKeys, RunRow};
+
+/// An immutable committed state of a store. `Send + Sync`, cheap to clone, never waits for a writer.
+///
+/// The index is only a cache of the log: where a page of it turns out to be damaged, the view reads the
+/// whole log once and answers from that.
+#[derive(Clone, Debug)]
+pub struct View {
+    inner: Arc<Inner>,
+    state: Arc<State>,
+    replayed: Arc<OnceLock<Arc<State>>>,
+}
+
+/// A run directory as the store knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunInfo {
+    /// Its key.
+    pub key: RunKey,
+    /// Its directory name.
+    pub name: String,
+    /// Live snapshots in it (aliases do not count).
+    pub snapshots: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// The meta given with it.
+    pub meta: Vec<u8>,
+}
+
+impl View {
+    pub(super) fn new(inner: Arc<Inner>, state: Arc<State>) -> View {
+        View { inner, state, replayed: Arc::default() }
+    }
+
+    /// Asks the state; if its index is damaged, the state that the log alone gives.
+    fn ask<'v, T>(&'v self, question: impl Fn(&'v State) -> Result<T>) -> Result<T> {
+        let state = self.replayed.get().unwrap_or(&self.state);
+        match question(state) {
+            Err(error) if is_index_damage(&error) => question(self.replay(&error)?),
+            answer => answer,
+        }
+    }
+
+    fn replay(&self, cause: &Error) -> Result<&Arc<State>> {
+        if let Some(state) = self.replayed.get() {
+            return Ok(state);
+        }
+        tracing::warn!("{cause}; reading the whole log instead: run `store check`");
+        let loaded = load(&self.inner.read, UseIndex::Never, false)?;
+        Ok(self.replayed.get_or_init(|| Arc::new(loaded.working.state)))
+    }
+
+    /// The commit that this state is the result of.
+    pub fn commit(&self) -> CommitId {
+        self.state.position.link.id
+    }
+
+    /// Live snapshots, aliases not counted. O(1).
+    pub fn len(&self) -> u64 {
+        self.state.overlay.totals().snapshots
+    }
+
+    /// Tells whether there is no live snapshot.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The snapshot of `id` in exactly that run. Follows an alias to the snapshot of the file it names
+    /// (then `name()` differs from `id`). O(1) expected: one index bucket, one record; the same holds for
+    /// [`latest`](View::latest), [`at_or_before`](View::at_or_before) and [`closest_after`](View::closest_after).
+    ///
+    /// # Errors
+    /// `Damaged` with its place if the record that answers is damaged; never an older one instead. Failures
+    /// of reading.
+    pub fn get(&self, id: impl AsRef<[u8]>, run: RunKey) -> Result<Option<Snapshot<'_>>> {
+        self.ask(|state| state.exactly(id.as_ref(), run))
+    }
+
+    /// The newest snapshot of `id`.
+    ///
+    /// # Errors
+    /// As for [`get`](View::get).
+    pub fn latest(&self, id: impl AsRef<[u8]>) -> Result<Option<Snapshot<'_>>> {
+        self.ask(|state| state.newest(id.as_ref(), RunKey::MAX))
+    }
+
+    /// The newest snapshot of `id` whose run's instant is at or before `at`.
+    ///
+    /// # Errors
+    /// As for [`get`](View::get).
+    pub fn at_or_before(&self, id: impl AsRef<[u8]>, at: Instant) -> Result<Option<Snapshot<'_>>> {
+        self.ask(|state| state.newest(id.as_ref(), RunKey::last_of(at)))
+    }
+
+    /// The oldest snapshot of `id` whose run's instant is strictly later than `after`.
+    ///
+    /// # Errors
+    /// As for [`get`](View::get).
+    pub fn closest_after(&self, id: impl AsRef<[u8]>, after: Instant) -> Result<Option<Snapshot<'_>>> {
+        let Some(min) = RunKey::last_of(after).next() else { return Ok(None) };
+        self.ask(|state| state.oldest(id.as_ref(), min))
+    }
+
+    /// All snapshots of `id`, ascending by run. A damaged one is an error in its place, not the end.
+    ///
+    /// # Errors
+    /// Failures of reading the index.
+    pub fn history(&self, id: impl AsRef<[u8]>) -> Result<Vec<Result<Snapshot<'_>>>> {
+        let name = id.as_ref();
+        let object = ObjectKey::of(name);
+        let found = self.ask(|state| state.all(&object))?;
+        let answers = found.iter().map(|found| self.ask(|state| state.exactly(name, found.run)));
+        Ok(answers.filter_map(Result::transpose).collect())
+    }
+
+    /// The record stored under exactly this name and run, an alias as itself.
+    ///
+    /// # Errors
+    /// As for [`get`](View::get).
+    pub fn record(&self, name: impl AsRef<[u8]>, run: RunKey) -> Result<Option<Snapshot<'_>>> {
+        let name = name.as_ref();
+        let key = Key::new(ObjectKey::of(name), run);
+        self.ask(|state| {
+            let Some(found) = state.find(&key)? else { return Ok(None) };
+            Ok(state.record(found.at, &key)?.filter(|record| record.is_named(name)))
+        })
+    }
+
+    /// All runs, ascending by key. Cost: one record read a run.
+    ///
+    /// # Errors
+    /// `Damaged` if a run's own record is; failures of reading.
+    pub fn runs(&self) -> Result<Vec<RunInfo>> {
+        let rows = self.ask(State::run_rows)?;
+        rows.iter().map(|row| self.run_info(row)).collect()
+    }
+
+    /// One run by its key.
+    ///
+    /// # Errors
+    /// As for [`runs`](View::runs).
+    pub fn run(&self, run: RunKey) -> Result<Option<RunInfo>> {
+        let row = self.ask(|state| state.run_row(run))?;
+        row.filter(|row| row.at.is_some() && !row.deleted).map(|row| self.run_info(&row)).transpose()
+    }
+
+    /// One run by its directory name, whose instant the caller has parsed.
+    ///
+    /// # Errors
+    /// As for [`runs`](View::runs).
+    pub fn run_named(&self, at: Instant, name: &str) -> Result<Option<RunInfo>> {
+        let mut key = Some(RunKey::new(at, 0));
+        while let Some(run) = key.filter(|run| run.instant() == at) {
+            let Some(row) = self.ask(|state| state.run_row(run))? else { return Ok(None) };
+            if !row.deleted && row.at.is_some() {
+                let info = self.run_info(&row)?;
+                if info.name == name {
+                    return Ok(Some(info));
+                }
+            }
+            key = run.next();
+        }
+        Ok(None)
+    }
+
+    fn run_info(&self, row: &RunRow) -> Result<RunInfo> {
+        let mut info = RunInfo {
+            key: row.run,
+            name: row.run.instant().canonical_name(),
+            snapshots: row.snapshots.into(),
+            bytes: row.bytes,
+            meta: Vec::new(),
+        };
+        let Some(at) = row.at else { return Ok(info) };
+        // A damaged run record costs the run its odd name and time, not its snapshots.
+        match self.state.record(at, &Key::of_run(row.run)) {
+            Ok(Some(record)) => {
+                info.name = String::from_utf8_lossy(&record.name()).into_owned();
+                info.meta = record.meta().to_vec();
+            }
+            Ok(None) => {}
+            Err(error @ Error::Damaged { .. }) => tracing::warn!("run {}: {error}", info.name),
+            Err(other) => return Err(other),
+        }
+        Ok(info)
+    }
+
+    /// The snapshots of a run, in the order of the index. A damaged one is an error in its place. Memory:
+    /// 40 bytes a snapshot of the run.
+    ///
+    /// # Errors
+    /// Failures of reading the index.
+    pub fn iter_run(&self, run: RunKey) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
+        Ok(self.read_entries(run, |entry| !entry.flags.tombstone && !entry.flags.alias)?)
+    }
+
+    /// Like [`iter_run`](View::iter_run), with aliases.
+    ///
+    /// # Errors
+    /// As for `iter_run`.
+    pub fn records_of_run(&self, run: RunKey) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
+        Ok(self.read_entries(run, |entry| !entry.flags.tombstone)?)
+    }
+
+    fn read_entries(
+        &self,
+        run: RunKey,
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
+        let mut entries = self.ask(|state| state.entries_of(run))?;
+        entries.retain(|entry| wanted(entry));
+        Ok(entries.into_iter().filter_map(move |entry| self.read_entry(run, &entry).transpose()))
+    }
+
+    fn read_entry(&self, run: RunKey, entry: &Entry) -> Result<Option<Snapshot<'_>>> {
+        let segment = self.state.segments.require(entry.at.segment)?;
+        let head = match segment.head(entry.at.offset)? {
+            Ok(head) => head,
+            Err(damage) => return Err(Error::damaged(segment.place(entry.at.offset), damage)),
+        };
+        let key = Key::new(head.key().object, run);
+        self.state.record(entry.at, &key)
+    }
+
+    /// Up to `limit` keys of live snapshots after `marker`, run by run, in the order of the index.
+    ///
+    /// # Errors
+    /// `BadInput` for a marker that is not in this view; failures of reading.
+    pub fn list(&self, limit: usize, marker: Option<&Key>) -> Result<Vec<Key>> {
+        let unknown = || Error::BadInput { what: "marker".to_owned(), reason: "no such snapshot".to_owned() };
+        let after = match marker {
+            None => None,
+            Some(key) => Some(self.ask(|state| state.find(key))?.ok_or_else(unknown)?),
+        };
+        let mut keys = Vec::new();
+        for row in self.ask(State::run_rows)? {
+            if keys.len() >= limit || after.as_ref().is_some_and(|after| row.run < after.run) {
+                continue;
+            }
+            let mut entries = self.ask(|state| state.entries_of(row.run))?;
+            if let Some(after) = after.as_ref().filter(|after| after.run == row.run) {
+                let at = entries.iter().position(|entry| entry.at == after.at).ok_or_else(unknown)?;
+                entries.drain(..=at);
+            }
+            for entry in entries.iter().filter(|entry| !entry.flags.tombstone && !entry.flags.alias) {
+                if keys.len() >= limit {
+                    break;
+                }
+                // Of a damaged head the key is not known; reading the run says so.
+                keys.extend(Keys(&self.state.segments).key_at(entry.at)?);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Reads what was committed since, by any process, and returns the newer state.
+    ///
+    /// # Errors
+    /// As opening the store.
+    pub fn refresh(&self) -> Result<View> {
+        let loaded = load(&self.inner.read, UseIndex::Newest, false)?;
+        Ok(View::new(self.inner.clone(), Arc::new(loaded.working.state)))
+    }
+}
+
+/// Tells whether an error is about an index file, which the log can replace.
+pub(super) fn is_index_damage(error: &Error) -> bool {
+    matches!(error, Error::Damaged { place, .. } if place.file.starts_with("index."))
+}

@@ -1,0 +1,254 @@
+//! A committed state that can be moved on: the one place where a change is applied, for the writer and
+//! for replay alike.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::inner::Inner;
+use super::log::LogPosition;
+use super::stage::{Before, Change};
+use super::state::State;
+use crate::error::Result;
+use crate::format::hints::{Hints, SegmentHints};
+use crate::format::put::{self, PutKind};
+use crate::format::record::{HEAD_LEN, Tag};
+use crate::format::segment::CommitLink;
+use crate::id::{Key, Location, ObjectKey, RunKey, SegmentId};
+use crate::index::{Below, EntryFlags, Overlay, OverlayEntry, RunRow, Totals};
+use crate::segment::Segments;
+
+/// A state, and what a writer needs besides.
+#[derive(Clone, Debug)]
+pub(crate) struct Working {
+    /// The state. Immutable parts are shared with views; changing them copies what a view still holds.
+    pub(crate) state: State,
+    /// Figures per segment; `None` for readers.
+    pub(crate) hints: Option<Hints>,
+    /// The number of the next segment to be created.
+    pub(crate) next_segment: SegmentId,
+    /// Records since the newest index file.
+    pub(crate) tail_records: u64,
+    /// Their bytes.
+    pub(crate) tail_bytes: u64,
+}
+
+impl Working {
+    /// Starts from a state.
+    pub(crate) fn new(state: State, hints: Option<Hints>) -> Working {
+        let above =
+            state.segments.ids().last().map_or(SegmentId(1), |last| SegmentId(last.0.saturating_add(1)));
+        let next_segment = state.position.next_segment.max(above);
+        Working { state, hints, next_segment, tail_records: 0, tail_bytes: 0 }
+    }
+
+    /// Tells whether the index files do not say everything.
+    pub(crate) fn is_dirty(&self) -> bool {
+        let covered = self.state.layers.first().map(|layer| layer.covered().commit);
+        let commit = self.state.position.link.id;
+        commit.0 > 0 && covered != Some(commit)
+    }
+
+    /// Describes the record that an index entry points to, from its first bytes. What is damaged counts as
+    /// nothing: its segment tells how long it is once it is repaired.
+    pub(crate) fn before(&self, at: Location) -> Result<Before> {
+        let nothing = Before { at, stored_len: 0, file_len: 0, kind: Some(PutKind::Snapshot) };
+        let Some(segment) = self.state.segments.get(at.segment)? else { return Ok(nothing) };
+        let Ok(head) = segment.head(at.offset)? else { return Ok(nothing) };
+        let stored_len = head.size;
+        if head.tag != Tag::Put {
+            return Ok(Before { at, stored_len, file_len: 0, kind: None });
+        }
+        let mut first = [0u8; put::PEEK_BYTES];
+        let got = segment.file().read_at(&mut first, u64::from(at.offset).saturating_add(HEAD_LEN.into()))?;
+        let peeked = put::peek(first.get(..got).unwrap_or_default());
+        let (kind, file_len) = peeked.unwrap_or((PutKind::Snapshot, 0));
+        Ok(Before { at, stored_len, file_len, kind: Some(kind) })
+    }
+
+    /// Returns the state of a run as all layers know it.
+    pub(crate) fn run_row(&self, run: RunKey) -> Result<Option<RunRow>> {
+        self.state.run_row(run)
+    }
+
+    /// Returns the directory name of a live run.
+    pub(crate) fn run_name(&self, run: RunKey) -> Result<Option<Vec<u8>>> {
+        let Some(at) = self.run_row(run)?.filter(|row| !row.deleted).and_then(|row| row.at) else {
+            return Ok(None);
+        };
+        let record = self.state.record(at, &Key::of_run(run))?;
+        Ok(record.map(|record| record.name().into_owned()))
+    }
+
+    /// Returns how many live snapshots and aliases a run has.
+    pub(crate) fn live_in(&self, run: RunKey) -> Result<u64> {
+        let entries = self.state.entries_of(run)?;
+        Ok(u64::try_from(entries.iter().filter(|entry| !entry.flags.tombstone).count()).unwrap_or(u64::MAX))
+    }
+
+    /// Makes sure that the set of segments has `segment`, as the one that grows.
+    pub(crate) fn see_segment(&mut self, inner: &Inner, segment: Option<SegmentId>) {
+        let Some(segment) = segment else { return };
+        let known = &self.state.segments;
+        if known.active() == Some(segment) {
+            return;
+        }
+        let mut ids = known.ids().to_vec();
+        if let Err(at) = ids.binary_search(&segment) {
+            ids.insert(at, segment);
+        }
+        let set = Segments::new(inner.read.clone(), inner.config.store, ids, Some(segment), Some(known));
+        self.state.segments = Arc::new(set);
+    }
+
+    /// Declares that no segment grows any more, so that all may be mapped.
+    pub(crate) fn seal_all(&mut self, inner: &Inner) {
+        let known = &self.state.segments;
+        let set =
+            Segments::new(inner.read.clone(), inner.config.store, known.ids().to_vec(), None, Some(known));
+        self.state.segments = Arc::new(set);
+    }
+
+    /// Applies one committed change.
+    pub(crate) fn apply(&mut self, change: &Change) -> Result<()> {
+        // An earlier change of the same transaction had no place yet when this one was staged.
+        let before = match self.state.overlay.get(&change.key) {
+            Some(entry) => Some(Before {
+                at: entry.at,
+                stored_len: entry.stored_len,
+                file_len: u32::try_from(entry.file_len).unwrap_or(u32::MAX),
+                kind: kind_of(entry.flags),
+            }),
+            None => change.before,
+        };
+        self.count_bytes(change, before);
+        let run = change.key.run;
+        if self.state.overlay.run(run).is_none()
+            && let Some(row) = self.run_row(run)?
+        {
+            Arc::make_mut(&mut self.state.overlay).seed_run(row);
+        }
+        if change.key.is_run() {
+            Arc::make_mut(&mut self.state.overlay).put_run(run, change.at, change.kind.is_none());
+            return Ok(());
+        }
+        let ids = self.ids_after(change, before)?;
+        let entry = OverlayEntry {
+            at: change.at,
+            flags: flags_of(change.kind),
+            stored_len: change.stored_len,
+            file_len: if change.kind == Some(PutKind::Snapshot) { change.file_len.into() } else { 0 },
+        };
+        let below = before.map(|before| Below {
+            flags: flags_of(before.kind),
+            file_len: if before.kind == Some(PutKind::Snapshot) { before.file_len.into() } else { 0 },
+        });
+        let overlay = Arc::make_mut(&mut self.state.overlay);
+        overlay.put(change.key, entry, below);
+        overlay.set_ids(ids);
+        Ok(())
+    }
+
+    /// Counts the ids with a live snapshot as they will be after a change.
+    fn ids_after(&self, change: &Change, before: Option<Before>) -> Result<u64> {
+        let ids = self.state.overlay.totals().ids;
+        let was_live = before.and_then(|before| before.kind) == Some(PutKind::Snapshot);
+        let is_live = change.kind == Some(PutKind::Snapshot);
+        if was_live == is_live || self.has_live(&change.key.object, change.key.run)? {
+            return Ok(ids);
+        }
+        Ok(if is_live { ids.saturating_add(1) } else { ids.saturating_sub(1) })
+    }
+
+    /// Tells whether an object has a live snapshot in another run.
+    fn has_live(&self, object: &ObjectKey, run: RunKey) -> Result<bool> {
+        for found in self.state.all(object)? {
+            if found.run == run {
+                continue;
+            }
+            let live = match found.flags {
+                Some(flags) => !flags.tombstone && !flags.alias,
+                None => self.before(found.at)?.kind == Some(PutKind::Snapshot),
+            };
+            if live {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn count_bytes(&mut self, change: &Change, before: Option<Before>) {
+        let Some(hints) = &mut self.hints else { return };
+        if let Some(before) = before {
+            let segment = hints.segments.entry(before.at.segment.0).or_default();
+            let bytes = u64::from(before.stored_len);
+            segment.garbage = segment.garbage.saturating_add(bytes);
+            match before.kind {
+                Some(_) => {
+                    segment.live = segment.live.saturating_sub(bytes);
+                    segment.live_records = segment.live_records.saturating_sub(1);
+                }
+                None => segment.tombstones = segment.tombstones.saturating_sub(bytes),
+            }
+        }
+        let segment = hints.segments.entry(change.at.segment.0).or_default();
+        let bytes = u64::from(change.stored_len);
+        match change.kind {
+            Some(_) => {
+                segment.live = segment.live.saturating_add(bytes);
+                segment.live_records = segment.live_records.saturating_add(1);
+            }
+            None => segment.tombstones = segment.tombstones.saturating_add(bytes),
+        }
+        hints.lost = hints.lost.saturating_add(change.lost.into());
+    }
+
+    /// Notes that a transaction is committed.
+    pub(crate) fn committed(&mut self, position: LogPosition, changes: u64, bytes: u64) {
+        self.state.position = position;
+        self.next_segment = self.next_segment.max(position.next_segment);
+        self.tail_records = self.tail_records.saturating_add(changes);
+        self.tail_bytes = self.tail_bytes.saturating_add(bytes);
+        if let Some(hints) = &mut self.hints {
+            let segment: &mut SegmentHints = hints.segments.entry(position.link.at.segment.0).or_default();
+            segment.len = segment.len.max(position.end.into());
+        }
+    }
+
+    /// Forgets what lies in segments that a compaction or repair left out.
+    pub(crate) fn keep_segments(&mut self, live: &[(SegmentId, SegmentId)], own: SegmentId) {
+        let is_live =
+            |id: SegmentId| id >= own || live.iter().any(|(first, last)| (*first..=*last).contains(&id));
+        let old = &self.state.overlay;
+        let mut kept = Overlay::new(old.seed(), Totals::default());
+        old.runs().filter(|row| row.at.is_some_and(|at| is_live(at.segment))).for_each(|row| {
+            kept.put_run(row.run, row.at.unwrap_or_default(), row.deleted);
+        });
+        let mut ids = HashSet::new();
+        for (key, entry) in old.iter().filter(|(_, entry)| is_live(entry.at.segment)) {
+            kept.put(*key, *entry, None);
+            ids.extend((!entry.flags.tombstone && !entry.flags.alias).then_some(key.object));
+        }
+        kept.set_ids(u64::try_from(ids.len()).unwrap_or(u64::MAX));
+        self.state.overlay = Arc::new(kept);
+        if let Some(hints) = &mut self.hints {
+            hints.segments.retain(|id, _| is_live(SegmentId(*id)));
+        }
+    }
+
+    /// Returns where the log stands after a commit of this writer.
+    pub(crate) fn position_after(&self, link: CommitLink, end: u32) -> LogPosition {
+        LogPosition { link, end, next_segment: self.next_segment }
+    }
+}
+
+fn kind_of(flags: EntryFlags) -> Option<PutKind> {
+    match (flags.tombstone, flags.alias) {
+        (true, _) => None,
+        (false, true) => Some(PutKind::Alias),
+        (false, false) => Some(PutKind::Snapshot),
+    }
+}
+
+fn flags_of(kind: Option<PutKind>) -> EntryFlags {
+    EntryFlags { tombstone: kind.is_none(), alias: kind == Some(PutKind::Alias), replaces: false }
+}

@@ -1,0 +1,65 @@
+//! Mapped files: the only `unsafe` of the crate.
+//!
+//! What it rests on: a mapping is made only of files that are complete, synced and never written again:
+//! sealed segments, and index files that were published by a rename. Nothing in the [`Vfs`](super::Vfs)
+//! could write into one, since it has neither `write_at` nor `set_len`. The file being appended to is read with
+//! [`ReadFile::read_at`](super::ReadFile::read_at), and so is everything that scans: an error of the
+//! device is then an error, not a signal.
+//!
+//! The kernel's default advice stays: `MADV_RANDOM` would turn off fault-around, which brings in the
+//! neighbouring cached pages of a touched one, and with it the cheap first touch of a warm file.
+
+use std::fs::File;
+use std::ops::Deref;
+use std::path::Path;
+
+use memmap2::{Mmap, MmapOptions};
+
+use crate::error::{Damage, Error, Place, Result};
+
+/// The first bytes of a file, mapped for reading. Unmapped when dropped.
+#[derive(Debug)]
+pub struct Mapped {
+    /// `None` for no bytes at all, which not every system can map.
+    map: Option<Mmap>,
+}
+
+impl Mapped {
+    /// Maps the first `len` bytes. `name` is the file below the root, `path` the whole path. Reads
+    /// nothing: pages come in at their first touch.
+    ///
+    /// # Errors
+    /// `Damaged` if the file is shorter than `len`, `Io` if the system refuses, `TooLarge` if `len`
+    /// exceeds the address space.
+    pub(super) fn new(file: &File, len: u64, name: &str, path: &Path) -> Result<Mapped> {
+        let actual = file.metadata().map_err(|error| Error::io("stat", path, error))?.len();
+        if actual < len {
+            return Err(Error::damaged(Place::whole(name), Damage::Truncated { expect: len, actual }));
+        }
+        if len == 0 {
+            return Ok(Mapped { map: None });
+        }
+        let max = u64::try_from(isize::MAX).unwrap_or(u64::MAX);
+        let Some(len) = usize::try_from(len).ok().filter(|_| len <= max) else {
+            return Err(Error::TooLarge { what: "mapping", len, max });
+        };
+        #[expect(unsafe_code, reason = "there is no safe way to map a file; see the module's documentation")]
+        // SAFETY: the bytes must not change while they are mapped. This is upheld by the rule that only
+        // complete, synced files which are never written again are mapped, and by the shape of `Vfs`,
+        // which cannot write into an existing file. Removing or renaming a file leaves its mapping
+        // intact. The length was checked above, so no page lies past the end. What remains is another
+        // program writing into the store, against its lock: changed bytes are then caught by the
+        // checksums or returned as they are, and a truncated file ends this process with SIGBUS.
+        let map = unsafe { MmapOptions::new().len(len).map(file) };
+        let map = map.map_err(|error| Error::io("map", path, error))?;
+        Ok(Mapped { map: Some(map) })
+    }
+}
+
+impl Deref for Mapped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.map.as_deref().unwrap_or_default()
+    }
+}

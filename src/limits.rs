@@ -29,7 +29,7 @@ pub const GROUP_MAX_BYTES: u64 = 16 << 20;
 /// Most segments in a store: the index numbers them with 19 bits.
 pub const SEGMENT_COUNT_MAX: u64 = 1 << 19;
 /// Most entries in an index: they are numbered with 32 bits.
-pub const INDEX_ENTRIES_MAX: u64 = u32::MAX as u64;
+pub const INDEX_ENTRIES_MAX: u64 = 0xffff_ffff;
 /// Records that the first import must bring for a dictionary to be trained.
 pub const DICTIONARY_MIN_RECORDS: usize = 1000;
 /// Largest dictionary, in bytes.

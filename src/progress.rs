@@ -41,6 +41,9 @@ impl Stop {
     }
 
     /// Returns `Cancelled` if asked to stop.
+    ///
+    /// # Errors
+    /// `Cancelled`.
     pub fn check(&self) -> Result<()> {
         if self.is_raised() { Err(Error::Cancelled) } else { Ok(()) }
     }

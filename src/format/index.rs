@@ -2,10 +2,10 @@
 //!
 //! # Index file (format 1)
 //!
-//! An index is a cache of the log: it says where the newest record of each key lies, as of one commit. `index.<commit>` is a
-//! *base* and holds everything; `index.<commit>.delta` holds what came since the layer before it. The commit
-//! is written in decimal. All numbers are little-endian. The file is a sequence of 4096-byte *pages*,
-//! numbered from 0; its length is exactly what page 0 implies.
+//! An index is a cache of the log: it says where the newest record of each key lies, as of one commit.
+//! `index.<commit>` is a *base* and holds everything; `index.<commit>.delta` holds what came since the
+//! layer before it. The commit is written in decimal. All numbers are little-endian. The file is a sequence
+//! of 4096-byte *pages*, numbered from 0; its length is exactly what page 0 implies.
 //!
 //! **Checksum.** The last four bytes of each page are the CRC-32 (IEEE) of: the store id (16 bytes), the
 //! covered commit (u64), the page's number (u32), the file's kind (u8), then the first 4092 bytes of the
@@ -50,9 +50,9 @@
 //! **Hash**: XXH3-64 of the 24-byte object key with the seed. Different object keys may have the same hash:
 //! the key in a record's header decides which object it is.
 //!
-//! **Location** (u64): bits 50..32 the segment's *ordinal*, its row in section 5; bits 31..0 the offset, never
-//! 0; bit 52 tombstone (a DELETE), bit 53 alias, bit 54 replaces (an older layer has an entry of the same
-//! object and run, which this one supersedes; never set in a base); others 0.
+//! **Location** (u64): bits 50..32 the segment's *ordinal*, its row in section 5; bits 31..0 the offset,
+//! never 0; bit 52 tombstone (a DELETE), bit 53 alias, bit 54 replaces (an older layer has an entry of the
+//! same object and run, which this one supersedes; never set in a base); others 0.
 //!
 //! **Section 1, buckets**: 64 bytes each, 63 a page. A bucket is eight u64 slots, filled from the first; an
 //! empty slot is 0. Bits 63..52 of a slot are its *tag*, the lowest 12 bits of the hash. With bit 51 clear,
@@ -70,10 +70,10 @@
 //! then location without flags. An entry's number is its place in this order, from 0.
 //!
 //! **Section 4, runs**: 32 bytes each, 126 a page, ascending by run: run u64; number of its first entry u32
-//! (a run's entries end where the next row's begin); live snapshots u32 (aliases not counted); location
-//! u64 of the run's own record (with the tombstone flag: the run is deleted; offset 0: there is no record); bytes u64 of
-//! the live snapshots' files. Each run that has an entry has a row. Count, location and bytes are absolute:
-//! of several layers the newest that has a row for the run is right.
+//! (a run's entries end where the next row's begin); live snapshots u32 (aliases not counted); location u64
+//! of the run's own record (with the tombstone flag: the run is deleted; offset 0: there is no record);
+//! bytes u64 of the live snapshots' files. Each run that has an entry has a row. Count, location and bytes
+//! are absolute: of several layers the newest that has a row for the run is right.
 //!
 //! **Section 5, segments**: 8 bytes each, 511 a page, ascending: segment number u32; its length u32 if the
 //! segment was sealed, else 0.
@@ -186,6 +186,11 @@ impl PageCrc {
         crc.update(&[self.kind]);
         crc.update(data);
         crc.finalize()
+    }
+
+    /// Returns the last four bytes of a page.
+    pub fn seal(&self, number: u32, data: &[u8]) -> [u8; 4] {
+        self.of(number, data).to_le_bytes()
     }
 
     /// Checks a page.

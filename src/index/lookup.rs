@@ -1,8 +1,8 @@
 //! Looks up an object in one index file.
 //!
-//! Every answer is exact for intact records: tag and hash only filter, the key in the record's header decides. Where
-//! a header cannot be read, the index itself attributes the record by its 64-bit hash, so that a damaged newest
-//! record is found and reported as damaged instead of the one before it.
+//! Every answer is exact for intact records: tag and hash only filter, the key in the record's header
+//! decides. Where a header cannot be read, the index itself attributes the record by its 64-bit hash, so
+//! that a damaged newest record is found and reported as damaged instead of the one before it.
 
 use crate::error::Result;
 use crate::format::index::{Packed, RawEntry, Slot};
@@ -46,8 +46,8 @@ struct Match {
 }
 
 impl<B: AsRef<[u8]>> Index<B> {
-    /// Returns the entry of an object in exactly that run, a tombstone too. O(1) expected: for an object with one
-    /// entry one bucket and one [`RecordKeys::key_at`].
+    /// Returns the entry of an object in exactly that run, a tombstone too. O(1) expected: for an object
+    /// with one entry one bucket and one [`RecordKeys::key_at`].
     ///
     /// # Errors
     /// `Damaged` for a page that does not hold; errors of `keys`.
@@ -60,8 +60,8 @@ impl<B: AsRef<[u8]>> Index<B> {
         self.find(key, Want::At(run), keys)
     }
 
-    /// Returns the entry of the object's largest run that is at most `max_run`, a tombstone too. Cost and errors
-    /// as of [`at`](Index::at), and a binary search if the object has several entries.
+    /// Returns the entry of the object's largest run that is at most `max_run`, a tombstone too. Cost and
+    /// errors as of [`at`](Index::at), and a binary search if the object has several entries.
     ///
     /// # Errors
     /// As of `at`.
@@ -145,8 +145,8 @@ impl<B: AsRef<[u8]>> Index<B> {
         Ok(None)
     }
 
-    /// Finds the first entry of a hash without the buckets, by searching run after run: whose a record is that
-    /// cannot be read. O(runs × log), once for each lookup that needs it.
+    /// Finds the first entry of a hash without the buckets, by searching run after run: whose a record is
+    /// that cannot be read. O(runs × log), once for each lookup that needs it.
     #[cold]
     fn entry_of_hash(
         &self,

@@ -12,7 +12,8 @@ use super::entry::{Entry, RunRow};
 use super::overlay::Overlay;
 use super::view::{Entries, Index};
 
-/// The content of several layers, for an [`IndexBuilder`](super::IndexBuilder): entries and rows in its order.
+/// The content of several layers, for an [`IndexBuilder`](super::IndexBuilder): entries and rows in its
+/// order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Merged {
     /// Entries, ascending by run, hash and location.
@@ -24,8 +25,8 @@ pub struct Merged {
 /// Joins layers, newest first, below an overlay. With target `Base` the layers must be all there are;
 /// with `Delta` something older may lie below them, so `replaces` is kept where it may point there.
 ///
-/// Works run by run, so beyond the result it needs memory only for the rows. Keys of records are read only where
-/// hashes do not settle which entry supersedes which.
+/// Works run by run, so beyond the result it needs memory only for the rows. Keys of records are read only
+/// where hashes do not settle which entry supersedes which.
 ///
 /// # Errors
 /// `BadInput` for layers that do not follow each other; `Damaged`; errors of `keys`.
@@ -130,8 +131,8 @@ impl<B: AsRef<[u8]>> Layered<'_, B> {
 }
 
 impl<'a, B: AsRef<[u8]>, R: RecordKeys + ?Sized> RunMerge<'a, B, R> {
-    /// Lists a run over layers, newest first, below an overlay, from the first entry on whose hash is at least
-    /// `from_hash`. `target` as for [`merge`]; it is `Base` where all layers of a store are given.
+    /// Lists a run over layers, newest first, below an overlay, from the first entry on whose hash is at
+    /// least `from_hash`. `target` as for [`merge`]; it is `Base` where all layers of a store are given.
     ///
     /// # Errors
     /// `Damaged`.
@@ -232,9 +233,9 @@ fn resolve<R: RecordKeys + ?Sized>(group: &mut Vec<Item>, target: FileKind, keys
     Ok(())
 }
 
-/// Tells whether each entry certainly supersedes the next: all but the oldest say that they supersede one of the same
-/// object and run, there is one a layer, and no layer is left out. For the second-oldest there is
-/// but one that it can mean, so both are of one object; and so on upwards.
+/// Tells whether each entry certainly supersedes the next: all but the oldest say that they supersede one
+/// of the same object and run, there is one a layer, and no layer is left out. For the second-oldest there
+/// is but one that it can mean, so both are of one object; and so on upwards.
 fn is_chain(group: &[Item]) -> bool {
     group
         .iter()

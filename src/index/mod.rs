@@ -4,16 +4,16 @@
 //! any `AsRef<[u8]>`. Records are identified by the key they carry; the index asks for it through
 //! [`RecordKeys`].
 //!
-//! The state of a store is a base [`Index`], up to some deltas, and an [`Overlay`] of what was committed since. Each
-//! of these layers answers the same questions ([`at`](Index::at), [`floor`](Index::floor), [`ceil`](Index::ceil),
-//! [`all`](Index::all)) for itself, tombstones included. Of several layers that know an object in a run the
-//! newest is right; so the newest snapshot of an object is the largest run among the layers' answers, the newest
-//! layer's on a tie, and if that is a tombstone, the same again below that run. A run's own row is right in the
-//! newest layer that has one. [`RunMerge`] lists a run's entries over all layers, [`merge`] makes one layer
-//! of several.
+//! The state of a store is a base [`Index`], up to some deltas, and an [`Overlay`] of what was committed
+//! since. Each of these layers answers the same questions ([`at`](Index::at), [`floor`](Index::floor),
+//! [`ceil`](Index::ceil), [`all`](Index::all)) for itself, tombstones included. Of several layers that know
+//! an object in a run the newest is right; so the newest snapshot of an object is the largest run among the
+//! layers' answers, the newest layer's on a tie, and if that is a tombstone, the same again below that run.
+//! A run's own row is right in the newest layer that has one. [`RunMerge`] lists a run's entries over all
+//! layers, [`merge()`] makes one layer of several.
 //!
-//! What this does not do: no writes in place, no deletes but by tombstone, no removal of entries of segments that
-//! are gone (compaction filters [`Merged`] for that), no locks, no caching of records.
+//! What this does not do: no writes in place, no deletes but by tombstone, no removal of entries of
+//! segments that are gone (compaction filters [`Merged`] for that), no locks, no caching of records.
 
 use crate::error::Result;
 use crate::id::{Key, Location};

@@ -30,10 +30,10 @@ pub struct Below {
     pub file_len: u64,
 }
 
-/// What was committed after the newest index file: the newest record of each key touched, and rows and figures
-/// that count the layers below too. Small (a checkpoint empties it), so it is a pair of ordered maps; it
-/// is meant to be held in an `Arc` and changed through `Arc::make_mut`, which clones it only while a
-/// reader holds the older state.
+/// What was committed after the newest index file: the newest record of each key touched, and rows and
+/// figures that count the layers below too. Small (a checkpoint empties it), so it is a pair of ordered
+/// maps; it is meant to be held in an `Arc` and changed through `Arc::make_mut`, which clones it only while
+/// a reader holds the older state.
 #[derive(Clone, Debug)]
 pub struct Overlay {
     seed: u64,
@@ -76,14 +76,14 @@ impl Overlay {
         self.totals
     }
 
-    /// Sets the number of distinct ids with a live snapshot. The overlay keeps the other figures itself; this one depends
-    /// on the other runs of an id, in layers that it does not see.
+    /// Sets the number of distinct ids with a live snapshot. The overlay keeps the other figures itself;
+    /// this one depends on the other runs of an id, in layers that it does not see.
     pub fn set_ids(&mut self, ids: u64) {
         self.totals.ids = ids;
     }
 
-    /// Takes over the row of a run from the layers below. To be called before the first change of a run that they know;
-    /// without effect once the overlay has a row for it.
+    /// Takes over the row of a run from the layers below. To be called before the first change of a run
+    /// that they know; without effect once the overlay has a row for it.
     pub fn seed_run(&mut self, row: RunRow) {
         self.rows.entry(row.run).or_insert(row);
     }
@@ -100,10 +100,10 @@ impl Overlay {
         (row.at, row.deleted) = (Some(at), deleted);
     }
 
-    /// Enters the newest record of a key and returns the one it supersedes in this overlay. `below` is what the
-    /// layers below hold under the key; it is looked at only if the overlay does not have the key
-    /// ([`get`](Overlay::get)). Where they know the run, [`seed_run`](Overlay::seed_run) comes first. The key of a
-    /// run's own record goes to [`put_run`](Overlay::put_run). O(log n).
+    /// Enters the newest record of a key and returns the one it supersedes in this overlay. `below` is what
+    /// the layers below hold under the key; it is looked at only if the overlay does not have the key
+    /// ([`get`](Overlay::get)). Where they know the run, [`seed_run`](Overlay::seed_run) comes first. The
+    /// key of a run's own record goes to [`put_run`](Overlay::put_run). O(log n).
     pub fn put(&mut self, key: Key, new: OverlayEntry, below: Option<Below>) -> Option<OverlayEntry> {
         if key.is_run() {
             self.put_run(key.run, new.at, new.flags.tombstone);
@@ -207,8 +207,8 @@ impl Overlay {
         self.entries.iter()
     }
 
-    /// Returns the entries of a run whose hash is at least `hash`, with their objects, in the order of an index:
-    /// by hash, then location.
+    /// Returns the entries of a run whose hash is at least `hash`, with their objects, in the order of an
+    /// index: by hash, then location.
     pub fn entries_of_from(&self, run: RunKey, hash: u64) -> impl Iterator<Item = (Entry, ObjectKey)> + '_ {
         let start = Bound::Included((run, hash, Location::default(), ObjectKey::default()));
         let end = match run.next() {

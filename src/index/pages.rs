@@ -89,7 +89,8 @@ impl<B: AsRef<[u8]>> Pages<B> {
         item.unwrap_or_else(|| Err(self.beyond(section, index)))
     }
 
-    /// A number that points out of its section, in a page whose checksum holds: a writer's fault, or a forgery.
+    /// A number that points out of its section, in a page whose checksum holds: a writer's fault, or a
+    /// forgery.
     #[cold]
     fn beyond(&self, section: Section, index: u64) -> Error {
         self.damage(section.first, Damage::Field { what: "number of an item of this section", value: index })

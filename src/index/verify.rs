@@ -24,10 +24,10 @@ struct Sums {
 }
 
 impl<B: AsRef<[u8]>> Index<B> {
-    /// Reads the whole file and hands every problem to `report`: first each page that does not hold; if all hold,
-    /// whatever contradicts something else (order, ranges, the place of each hash, numbers, sums). What it cannot
-    /// see is whether the records are where the entries say: that takes the log. O(n log n), 32 bytes of
-    /// memory an entry.
+    /// Reads the whole file and hands every problem to `report`: first each page that does not hold; if all
+    /// hold, whatever contradicts something else (order, ranges, the place of each hash, numbers, sums).
+    /// What it cannot see is whether the records are where the entries say: that takes the log. O(n log n),
+    /// 32 bytes of memory an entry.
     ///
     /// # Errors
     /// Those of `report` only.
@@ -148,8 +148,8 @@ impl<B: AsRef<[u8]>> Index<B> {
         Ok(())
     }
 
-    /// Writes buckets and lists anew from the entries and compares them page by page: their content follows from the entries
-    /// alone. So even a file made to deceive costs no more than an honest one.
+    /// Writes buckets and lists anew from the entries and compares them page by page: their content follows
+    /// from the entries alone. So even a file made to deceive costs no more than an honest one.
     fn verify_placement(&self, report: Report<'_>) -> Result<()> {
         let all = 0..self.header.counts.entries;
         let entries = all.map(|number| self.raw_entry(number)).collect::<Result<Vec<_>>>()?;

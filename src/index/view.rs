@@ -18,8 +18,8 @@ use super::pages::Pages;
 /// is `Error::Damaged` with its place, never a silent miss. No content makes a call panic.
 ///
 /// Layout: `format/index.rs`. The shape (64-byte buckets of 8-byte slots, a tag as filter, the record's key
-/// decides) is that of FASTER's hash index and parity-db's; opening in O(1) with a separate full `verify` is as in
-/// gix-commitgraph.
+/// decides) is that of FASTER's hash index and parity-db's; opening in O(1) with a separate full `verify`
+/// is as in gix-commitgraph.
 pub struct Index<B> {
     pub(super) pages: Pages<B>,
     pub(super) header: Header,
@@ -31,8 +31,8 @@ impl<B: AsRef<[u8]>> Index<B> {
     /// the name is the [covered](Index::covered) one is for the caller to compare.
     ///
     /// # Errors
-    /// `UnsupportedVersion`; `Damaged` if the header does not hold, the length is not the one it implies, or the
-    /// file is another store's (`Damage::Foreign`).
+    /// `UnsupportedVersion`; `Damaged` if the header does not hold, the length is not the one it implies,
+    /// or the file is another store's (`Damage::Foreign`).
     pub fn open(bytes: B, name: &str, store: StoreId) -> Result<Index<B>> {
         let actual = u64::try_from(bytes.as_ref().len()).unwrap_or(u64::MAX);
         let whole = |damage| Error::damaged(Place::whole(name), damage);

@@ -54,8 +54,8 @@ impl<'a> PageWriter<'a> {
     fn end_page(&mut self) -> Result<()> {
         self.chunk.resize(self.start.saturating_add(PAGE_DATA_BYTES), 0);
         let data = self.chunk.get(self.start..).unwrap_or_default();
-        let crc = self.crc.of(self.page, data);
-        self.chunk.extend_from_slice(&crc.to_le_bytes());
+        let seal = self.crc.seal(self.page, data);
+        self.chunk.extend_from_slice(&seal);
         self.page = self.page.saturating_add(1);
         self.items = 0;
         self.start = self.chunk.len();

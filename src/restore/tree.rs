@@ -42,7 +42,7 @@ pub(super) fn tree_from<S: Source>(
 ) -> Result<RestoreSummary> {
     let runs = selected(source.runs(), options);
     let mut report = Report::new(runs.clone(), event, stop);
-    let root = TargetDir::create(&target.join("opencti_data"))?;
+    let root = TargetDir::create(target.join("opencti_data"))?;
     for info in runs {
         report.check()?;
         report.run(&info.name);

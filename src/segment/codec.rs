@@ -157,21 +157,20 @@ impl Encoder {
     }
 
     fn compressor(&mut self) -> std::io::Result<&mut zstd::bulk::Compressor<'static>> {
-        let compressor = match self.compressor.take() {
-            Some(compressor) => compressor,
-            None => {
-                let mut fresh = match &self.mode {
-                    Mode::With(dictionary) => {
-                        zstd::bulk::Compressor::with_dictionary(LEVEL, dictionary.content())?
-                    }
-                    Mode::Raw | Mode::Plain => zstd::bulk::Compressor::new(LEVEL)?,
-                };
-                // The record says all of this already: length, checksum, dictionary.
-                fresh.set_parameter(CParameter::ContentSizeFlag(false))?;
-                fresh.set_parameter(CParameter::ChecksumFlag(false))?;
-                fresh.set_parameter(CParameter::DictIdFlag(false))?;
-                fresh
-            }
+        let compressor = if let Some(compressor) = self.compressor.take() {
+            compressor
+        } else {
+            let mut fresh = match &self.mode {
+                Mode::With(dictionary) => {
+                    zstd::bulk::Compressor::with_dictionary(LEVEL, dictionary.content())?
+                }
+                Mode::Raw | Mode::Plain => zstd::bulk::Compressor::new(LEVEL)?,
+            };
+            // The record says all of this already: length, checksum, dictionary.
+            fresh.set_parameter(CParameter::ContentSizeFlag(false))?;
+            fresh.set_parameter(CParameter::ChecksumFlag(false))?;
+            fresh.set_parameter(CParameter::DictIdFlag(false))?;
+            fresh
         };
         Ok(self.compressor.insert(compressor))
     }
@@ -214,6 +213,7 @@ pub fn decode(
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the tests are small")]
 mod tests {
     use super::*;
 
@@ -222,7 +222,7 @@ mod tests {
             "{{\"type\": \"bundle\", \"objects\": [{{\"id\": \"malware--{number:032x}\", \"name\": \"name {number}\", \
              \"description\": \"a description of {} words\", \"is_family\": {}}}]}}",
             number * 7919 % 1013,
-            number % 3 == 0,
+            number.is_multiple_of(3),
         )
         .into_bytes()
     }
@@ -262,14 +262,13 @@ mod tests {
     #[test]
     fn a_wrong_length_or_a_wrong_dictionary_is_an_error() {
         let mut encoder = Encoder::zstd(None);
-        let payload = vec![b'x'; 1000];
-        let encoded = encoder.encode(&payload).unwrap();
+        let small = encoder.encode(&[b'x'; 1000]).unwrap();
         for len in [0, 999, 1001] {
-            assert!(decode(encoded.codec, &encoded.bytes, len, None).is_err());
+            assert!(decode(small.codec, &small.bytes, len, None).is_err());
         }
-        assert!(decode(Codec::ZstdDictionary, &encoded.bytes, 1000, None).is_err());
-        for cut in 0..encoded.bytes.len() {
-            assert!(decode(Codec::Zstd, &encoded.bytes[..cut], 1000, None).is_err());
+        assert!(decode(Codec::ZstdDictionary, &small.bytes, 1000, None).is_err());
+        for cut in 0..small.bytes.len() {
+            assert!(decode(Codec::Zstd, &small.bytes[..cut], 1000, None).is_err());
         }
     }
 }

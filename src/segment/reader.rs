@@ -40,7 +40,7 @@ impl Bindings {
             match record::decode_head(bytes, *binding, offset) {
                 Ok(head) if head.tag != Tag::Dictionary => return Ok((head, *binding)),
                 Ok(head) => {
-                    first = first.or(Some(Damage::Field { what: "record tag", value: head.size.into() }))
+                    first = first.or(Some(Damage::Field { what: "record tag", value: head.size.into() }));
                 }
                 Err(damage) => first = first.or(Some(damage)),
             }
@@ -124,14 +124,13 @@ impl Segment {
             Err(Error::Damaged { damage, .. }) => Err(damage),
             Err(other) => return Err(other),
         };
-        let candidates = match &header {
-            Ok(header) => vec![header.dictionary],
-            Err(_) => {
-                let mut all = vec![DictionaryId::NONE];
-                all.extend(dictionaries());
-                all.extend(own_dictionary(&*file, id, store)?);
-                all
-            }
+        let candidates = if let Ok(header) = &header {
+            vec![header.dictionary]
+        } else {
+            let mut all = vec![DictionaryId::NONE];
+            all.extend(dictionaries());
+            all.extend(own_dictionary(&*file, id, store)?);
+            all
         };
         Ok(Segment { id, header, bindings: Bindings::new(store, id, &candidates), file, map })
     }
@@ -176,12 +175,11 @@ impl Segment {
     /// Failures of reading.
     pub fn head(&self, offset: u32) -> Result<std::result::Result<Head, Damage>> {
         let mut buffer = [0u8; HEAD_BYTES];
-        let bytes = match &self.map {
-            Some(map) => slice(map, offset, HEAD_BYTES),
-            None => {
-                let got = self.file.read_at(&mut buffer, offset.into())?;
-                buffer.get(..got).unwrap_or_default()
-            }
+        let bytes = if let Some(map) = &self.map {
+            slice(map, offset, HEAD_BYTES)
+        } else {
+            let got = self.file.read_at(&mut buffer, offset.into())?;
+            buffer.get(..got).unwrap_or_default()
         };
         Ok(self.bindings.decode_head(bytes, offset).map(|(head, _)| head))
     }

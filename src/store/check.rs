@@ -166,10 +166,7 @@ impl Report<'_> {
 
     /// Turns damage into a finding; other errors end the check.
     fn error(&mut self, error: Error) -> Result<()> {
-        match error {
-            Error::Damaged { place, damage } => self.damage(place, damage),
-            other => Err(other),
-        }
+        if let Error::Damaged { place, damage } = error { self.damage(place, damage) } else { Err(error) }
     }
 }
 

@@ -116,9 +116,9 @@ impl Dump<'_> {
         self.field("head crc", format!("{stored:08x}"))?;
         self.field("key", head.key())?;
         self.field("data crc", format!("{:08x}", head.data_crc))?;
-        let held = walk.verify(offset, head)?;
+        let verified = walk.verify(offset, head)?;
         let data = walk.data(offset, head)?.to_vec();
-        if let Err(damage) = held {
+        if let Err(damage) = verified {
             self.field("DAMAGED", damage)?;
             return self.hex(offset.saturating_add(45), &data);
         }

@@ -40,12 +40,12 @@ impl Inner {
     pub(crate) fn publish(&self, state: &State) {
         *self.state.write() = Arc::new(state.clone());
     }
+}
 
-    /// Writes a dictionary's own copy, durably, before any segment uses it.
-    pub(crate) fn publish_dictionary(&self, vfs: &dyn Vfs, dictionary: &Dictionary) -> Result<()> {
-        let bytes = encode_dictionary(dictionary)?;
-        replace_file(vfs, &dictionary_file_name(dictionary.id()), &bytes)
-    }
+/// Writes a dictionary's own copy, durably, before any segment uses it.
+pub(crate) fn publish_dictionary(vfs: &dyn Vfs, dictionary: &Dictionary) -> Result<()> {
+    let bytes = encode_dictionary(dictionary)?;
+    replace_file(vfs, &dictionary_file_name(dictionary.id()), &bytes)
 }
 
 /// Name of the lock that the writer holds.

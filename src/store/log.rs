@@ -121,7 +121,7 @@ impl LogReader<'_> {
             match step {
                 Step::Gap { offset, len, damage } => open.gap(offset, len, damage),
                 Step::Record { offset, head } => {
-                    self.record(segment.id(), &mut walk, &mut open, offset, head)?
+                    self.record(segment.id(), &mut walk, &mut open, offset, head)?;
                 }
             }
         }
@@ -145,13 +145,15 @@ impl LogReader<'_> {
                 open.push(at, head, walk, offset)
             }
             Tag::Commit => {
-                let held = walk.verify(offset, &head)?;
-                let decoded = match held {
+                let commit = match walk.verify(offset, &head)? {
                     Ok(()) => commit::decode(walk.data(offset, &head)?),
                     Err(damage) => Err(damage),
                 };
-                match decoded {
-                    Ok(commit) => self.commit(std::mem::take(open), at, &head, &commit),
+                match commit {
+                    Ok(commit) => {
+                        let open = std::mem::take(open);
+                        self.commit(&open, at, &head, &commit)
+                    }
                     Err(damage) => {
                         open.gap(offset, head.size, damage);
                         Ok(())
@@ -161,7 +163,7 @@ impl LogReader<'_> {
         }
     }
 
-    fn commit(&mut self, open: Open, at: Location, head: &Head, commit: &CommitData) -> Result<()> {
+    fn commit(&mut self, open: &Open, at: Location, head: &Head, commit: &CommitData) -> Result<()> {
         let link = CommitLink { id: commit.id, at, data_crc: head.data_crc };
         let wrong = |what| Damage::Transaction { commit: commit.id, what };
         if commit.previous != self.position.link {

@@ -15,9 +15,10 @@ use crate::segment::{Dictionary, set::parse_dictionary_name};
 use crate::vfs::disk::Disk;
 use crate::vfs::{Lock, ReadVfs, Vfs};
 
-use inner::{DATA_DIR, Inner, LOCK_FILE, READERS_FILE, replace_file};
+use inner::{DATA_DIR, Inner, LOCK_FILE, READERS_FILE, publish_dictionary, replace_file};
 use open::{Loaded, UseIndex, load};
 
+mod append;
 pub mod check;
 mod checkpoint;
 pub mod dump;
@@ -114,6 +115,7 @@ impl Store {
     ///
     /// # Errors
     /// As for `create`.
+    #[expect(clippy::needless_pass_by_value, reason = "the store keeps a share, as with open_on")]
     pub fn create_on(vfs: Arc<dyn Vfs>, options: &CreateOptions) -> Result<Store> {
         let size = options.segment_size;
         if !(SEGMENT_SIZE_MIN_BYTES..=SEGMENT_SIZE_MAX_BYTES).contains(&size) {
@@ -146,7 +148,7 @@ impl Store {
                 let to_u64 = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
                 return Err(Error::TooLarge { what: "dictionary", len: to_u64(len), max: to_u64(max) });
             }
-            store.inner.publish_dictionary(&*vfs, &Dictionary::new(content.clone()))?;
+            publish_dictionary(&*vfs, &Dictionary::new(content.clone()))?;
         }
         Ok(store)
     }
@@ -212,43 +214,43 @@ impl Store {
                 return Err(Error::ReadOnly { reason: format!("{place}: {damage}; run `store check`") });
             }
         }
-        let dictionary = self.current_dictionary(&loaded, &*vfs)?;
+        let dictionary = current_dictionary(&loaded, &*vfs)?;
         self.inner.publish(state);
         Ok(Writer::new(self.inner.clone(), vfs, loaded.working, dictionary, lock))
-    }
-
-    /// Returns the dictionary that new records use: the one that has a file of its own, or the newest that a
-    /// segment carries, which then gets its file again.
-    fn current_dictionary(&self, loaded: &Loaded, vfs: &dyn Vfs) -> Result<Option<Arc<Dictionary>>> {
-        if !loaded.config.compressed {
-            return Ok(None);
-        }
-        let segments = &loaded.working.state.segments;
-        let entries = vfs.list("")?.unwrap_or_default();
-        let ids: Vec<DictionaryId> =
-            entries.iter().filter_map(|entry| parse_dictionary_name(&entry.name)).collect();
-        for id in ids {
-            match segments.dictionary(id) {
-                Ok(dictionary) => return Ok(Some(dictionary)),
-                Err(error) if error.is_damage() => tracing::warn!("{error}"),
-                Err(other) => return Err(other),
-            }
-        }
-        let newest_first: Vec<SegmentId> = segments.ids().iter().rev().copied().collect();
-        for id in newest_first {
-            let Some(segment) = segments.get(id)? else { continue };
-            if let Ok(Some(dictionary)) = segment.dictionary() {
-                self.inner.publish_dictionary(vfs, &dictionary)?;
-                return Ok(Some(dictionary));
-            }
-        }
-        Ok(None)
     }
 
     /// What was noticed at open and is not an error: an absent index, an ignored tail, ...
     pub fn notices(&self) -> Vec<String> {
         self.inner.notices.clone()
     }
+}
+
+/// Returns the dictionary that new records use: the one that has a file of its own, or the newest that a
+/// segment carries, which then gets its file again.
+fn current_dictionary(loaded: &Loaded, vfs: &dyn Vfs) -> Result<Option<Arc<Dictionary>>> {
+    if !loaded.config.compressed {
+        return Ok(None);
+    }
+    let segments = &loaded.working.state.segments;
+    let entries = vfs.list("")?.unwrap_or_default();
+    let ids: Vec<DictionaryId> =
+        entries.iter().filter_map(|entry| parse_dictionary_name(&entry.name)).collect();
+    for id in ids {
+        match segments.dictionary(id) {
+            Ok(dictionary) => return Ok(Some(dictionary)),
+            Err(error) if error.is_damage() => tracing::warn!("{error}"),
+            Err(other) => return Err(other),
+        }
+    }
+    let newest_first: Vec<SegmentId> = segments.ids().iter().rev().copied().collect();
+    for id in newest_first {
+        let Some(segment) = segments.get(id)? else { continue };
+        if let Ok(Some(dictionary)) = segment.dictionary() {
+            publish_dictionary(vfs, &dictionary)?;
+            return Ok(Some(dictionary));
+        }
+    }
+    Ok(None)
 }
 
 fn lock_patiently(vfs: &dyn Vfs, options: &WriterOptions) -> Result<Box<dyn Lock>> {

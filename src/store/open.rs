@@ -139,12 +139,13 @@ fn load_state(
         },
     };
     let covered = layers.first().map(|layer| layer.covered()).unwrap_or_default();
-    let hints = match use_hints {
-        true => match load_hints(vfs, config, covered.commit, notices)? {
+    let hints = if use_hints {
+        match load_hints(vfs, config, covered.commit, notices)? {
             Some(hints) => Some(hints),
             None => return load_state(vfs, config, UseIndex::Never, true, notices),
-        },
-        false => None,
+        }
+    } else {
+        None
     };
     let active = active_segment(vfs, &layers, &ids)?;
     let segments = Segments::new(vfs.clone(), config.store, ids, active, None);

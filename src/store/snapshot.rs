@@ -44,6 +44,7 @@ impl<'v> Snapshot<'v> {
             segments,
             at,
             head,
+            data,
             dictionary,
             kind,
             codec,
@@ -53,7 +54,6 @@ impl<'v> Snapshot<'v> {
             payload,
             raw_len,
             object,
-            data,
         })
     }
 

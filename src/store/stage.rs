@@ -8,7 +8,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Damage, Error, Place, Result};
-use crate::format::commit::CommitKind;
 use crate::format::crc::Crc32;
 use crate::format::put::{self, PutData, PutKind};
 use crate::format::record::{HEAD_LEN, Tag, key_bytes};
@@ -129,11 +128,6 @@ impl Stage {
         self.heads.finish()
     }
 
-    /// What a COMMIT of this transaction ends.
-    pub(crate) fn kind(&self) -> CommitKind {
-        CommitKind::Normal
-    }
-
     /// Stages a record whose data `write` appends.
     pub(crate) fn push(
         &mut self,
@@ -211,9 +205,9 @@ fn reencode(
         out.extend_from_slice(old);
         return Ok(());
     }
-    let raw = codec::decode(put.codec, put.payload, put.raw_len, Some(dictionary)).map_err(broken)?;
-    let encoded = encoder.encode(&raw)?;
+    let payload = codec::decode(put.codec, put.payload, put.raw_len, Some(dictionary)).map_err(broken)?;
+    let plain = encoder.encode(&payload)?;
     let name = put.name(key).map_err(broken)?;
-    put::encode(out, key, &name, &PutData { codec: encoded.codec, payload: &encoded.bytes, ..put.clone() });
+    put::encode(out, key, &name, &PutData { codec: plain.codec, payload: &plain.bytes, ..put.clone() });
     Ok(())
 }

@@ -92,17 +92,14 @@ impl Store {
                 if entry.flags.tombstone || entry.flags.alias {
                     continue;
                 }
-                let kind = match type_of(state, entry.at)? {
-                    Some(kind) => kind,
-                    None => continue,
-                };
+                let Some(kind) = type_of(state, entry.at)? else { continue };
                 let count = types.entry(kind).or_default();
                 *count = count.saturating_add(1);
             }
         }
         let layers = &state.layers;
         let hints = loaded.working.hints.clone().unwrap_or_default();
-        let mut stats = Stats {
+        let mut figures = Stats {
             store: loaded.config.store,
             commit: state.position.link.id,
             ids: totals.ids,
@@ -124,8 +121,8 @@ impl Store {
             read_only: None,
             notices: loaded.notices,
         };
-        self.measure_files(&mut stats)?;
-        Ok(stats)
+        self.measure_files(&mut figures)?;
+        Ok(figures)
     }
 
     fn segment_stats(&self, state: &State, hints: &Hints) -> Result<Vec<(SegmentId, SegmentStats)>> {

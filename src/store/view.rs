@@ -200,7 +200,7 @@ impl View {
     /// # Errors
     /// Failures of reading the index.
     pub fn iter_run(&self, run: RunKey) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
-        Ok(self.read_entries(run, |entry| !entry.flags.tombstone && !entry.flags.alias)?)
+        self.read_entries(run, |entry| !entry.flags.tombstone && !entry.flags.alias)
     }
 
     /// Like [`iter_run`](View::iter_run), with aliases.
@@ -208,7 +208,7 @@ impl View {
     /// # Errors
     /// As for `iter_run`.
     pub fn records_of_run(&self, run: RunKey) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
-        Ok(self.read_entries(run, |entry| !entry.flags.tombstone)?)
+        self.read_entries(run, |entry| !entry.flags.tombstone)
     }
 
     fn read_entries(

@@ -12,7 +12,6 @@ use crate::id::{CommitId, Key, Location, ObjectKey, RunKey, SegmentId, StoreId};
 mod damage;
 mod layers;
 mod single;
-mod speed;
 
 pub(super) const STORE: StoreId = StoreId([0xa5; 16]);
 

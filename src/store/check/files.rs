@@ -51,7 +51,7 @@ pub(super) fn strays(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<
         let is_dir = name == DATA_DIR || name == QUARANTINE_DIR;
         let known = if is_dir { entry.kind == Kind::Directory } else { is_file && entry.kind == Kind::File };
         let place = || Place::whole(name);
-        if name.ends_with(".tmp") {
+        if name.strip_suffix(".tmp").is_some() {
             report.notice(place(), "left behind by a command that was cut off; harmless")?;
         } else if !known {
             report.notice(place(), "not a file of the store; ignored")?;

@@ -1,0 +1,193 @@
+//! The writer's way to disk: segments, commits, rollback.
+
+use std::sync::Arc;
+
+use super::stage::{STAGE_BYTES, Stage};
+use super::txn::Writer;
+use super::view::View;
+use crate::error::{Error, Result};
+use crate::format::commit::{self, COMMIT_KEY, CommitData, CommitKind};
+use crate::format::record::Tag;
+use crate::format::segment::{CommitLink, SegmentHeader};
+use crate::id::{CommitId, SegmentId};
+use crate::limits::{TAIL_MAX_BYTES, TAIL_MAX_RECORDS};
+use crate::segment::{Dictionary, SegmentWriter};
+
+impl Writer {
+    /// The state as this writer sees it, uncommitted changes included.
+    ///
+    /// # Errors
+    /// Failures of the store: what is uncommitted goes to its segment first, to be readable.
+    pub fn view(&mut self) -> Result<View> {
+        self.alive()?;
+        if self.stage.len() == 0 {
+            return Ok(View::new(self.inner.clone(), Arc::new(self.working.state.clone())));
+        }
+        self.settle()?;
+        if let Some(segment) = &mut self.segment {
+            let flushed = segment.flush();
+            self.guard(flushed)?;
+        }
+        let mut preview = self.working.clone();
+        preview.see_segment(&self.inner, self.segment.as_ref().map(SegmentWriter::segment));
+        for change in self.stage.changes() {
+            preview.apply(change)?;
+        }
+        Ok(View::new(self.inner.clone(), Arc::new(preview.state)))
+    }
+
+    /// Records put or deleted since the last commit.
+    pub fn pending(&self) -> u64 {
+        u64::try_from(self.stage.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Makes the open transaction durable and visible. On return it is on disk. An empty transaction is none.
+    ///
+    /// # Errors
+    /// Failures of the file system, which poison the writer: whether the transaction is durable is only
+    /// known after opening the store again.
+    pub fn commit(&mut self) -> Result<CommitId> {
+        self.alive()?;
+        if self.stage.len() == 0 {
+            return Ok(self.state().position.link.id);
+        }
+        self.settle()?;
+        let committed = self.write_commit();
+        let (link, end) = self.guard(committed)?;
+        let stage = std::mem::take(&mut self.stage);
+        self.working.see_segment(&self.inner, Some(link.at.segment));
+        for change in stage.changes() {
+            self.working.apply(change)?;
+        }
+        let position = self.working.position_after(link, end);
+        self.working.committed(
+            position,
+            u64::try_from(stage.len()).unwrap_or(u64::MAX),
+            stage.written_bytes(),
+        );
+        self.inner.publish(&self.working.state);
+        if self.working.tail_records >= TAIL_MAX_RECORDS || self.working.tail_bytes >= TAIL_MAX_BYTES {
+            self.checkpoint()?;
+        }
+        Ok(link.id)
+    }
+
+    /// Appends the COMMIT between two syncs: a valid COMMIT proves that its records were durable before it.
+    fn write_commit(&mut self) -> Result<(CommitLink, u32)> {
+        let previous = self.state().position.link;
+        let id = self.next_commit();
+        let next_segment = self.working.next_segment;
+        let Some(segment) = &mut self.segment else {
+            return Err(Error::Poisoned { reason: "no segment to commit to".to_owned() });
+        };
+        segment.sync()?;
+        let commit = CommitData {
+            id,
+            records: u32::try_from(self.stage.len()).unwrap_or(u32::MAX),
+            kind: CommitKind::Normal,
+            heads_crc: self.stage.heads_crc(),
+            previous,
+            next_segment,
+            live: Vec::new(),
+        };
+        let (at, head, _) = segment.append(Tag::Commit, &COMMIT_KEY, &commit::encode(&commit))?;
+        segment.sync()?;
+        Ok((CommitLink { id, at, data_crc: head.data_crc }, segment.len()))
+    }
+
+    /// Forgets the open transaction. The writer goes on.
+    ///
+    /// # Errors
+    /// `Poisoned` after a failed write.
+    pub fn rollback(&mut self) -> Result<()> {
+        self.alive()?;
+        if self.stage.is_written() {
+            // What it wrote stays in its segment without a COMMIT; the next transaction starts a new one.
+            self.segment = None;
+        }
+        self.stage = Stage::default();
+        Ok(())
+    }
+
+    /// Publishes the index, so that the next open replays nothing, and releases the lock. What was not
+    /// committed is forgotten.
+    ///
+    /// # Errors
+    /// Failures of the file system. What was committed stays committed.
+    pub fn close(mut self) -> Result<()> {
+        self.alive()?;
+        self.rollback()?;
+        self.segment = None;
+        if self.working.is_dirty() {
+            self.working.seal_all(&self.inner);
+            self.checkpoint()?;
+            self.inner.publish(&self.working.state);
+        }
+        Ok(())
+    }
+
+    pub(super) fn next_commit(&self) -> CommitId {
+        CommitId(self.state().position.link.id.0.saturating_add(1))
+    }
+
+    pub(super) fn spill(&mut self) -> Result<()> {
+        if self.stage.staged_bytes() >= STAGE_BYTES { self.settle() } else { Ok(()) }
+    }
+
+    /// Gives everything staged its place in a segment.
+    fn settle(&mut self) -> Result<()> {
+        let written = self.write_staged();
+        self.guard(written)
+    }
+
+    fn write_staged(&mut self) -> Result<()> {
+        let limit = self.inner.config.segment_size;
+        let staged = u64::try_from(self.stage.staged_bytes()).unwrap_or(u64::MAX);
+        let full = |segment: &SegmentWriter| u64::from(segment.len()).saturating_add(staged) > limit;
+        if !self.stage.is_written() && self.segment.as_ref().is_some_and(full) {
+            self.segment = None;
+        }
+        let dictionary = self.dictionary.clone().filter(|_| self.stage.with_dictionary > 0);
+        // A copy of the dictionary pays once it is small beside what it compresses.
+        let worth = dictionary.clone().filter(|dictionary| {
+            self.stage.staged_bytes() >= dictionary.content().len()
+                || self.stage.staged_bytes() >= STAGE_BYTES
+        });
+        if let Some(segment) = &self.segment {
+            let has = dictionary.as_ref().is_some_and(|dictionary| segment.dictionary() == dictionary.id());
+            if !has && worth.is_some() && !self.stage.is_written() {
+                self.segment = None;
+            } else if let Some(dictionary) = dictionary.as_ref().filter(|_| !has) {
+                self.stage.without_dictionary(dictionary)?;
+            }
+        }
+        if self.segment.is_none() {
+            if let (Some(dictionary), None) = (&dictionary, &worth) {
+                self.stage.without_dictionary(dictionary)?;
+            }
+            self.segment = Some(self.create_segment(worth.as_deref())?);
+        }
+        match &mut self.segment {
+            Some(segment) => self.stage.write(segment),
+            None => Ok(()),
+        }
+    }
+
+    fn create_segment(&mut self, dictionary: Option<&Dictionary>) -> Result<SegmentWriter> {
+        let number = self.working.next_segment;
+        let next = number.0.checked_add(1);
+        let max = u64::from(u32::MAX);
+        let next = next.ok_or(Error::TooLarge { what: "segment number", len: max, max })?;
+        self.working.next_segment = SegmentId(next);
+        let header = SegmentHeader {
+            store: self.inner.config.store,
+            segment: number,
+            segment_size: self.inner.config.segment_size,
+            compressed: self.inner.config.compressed,
+            previous: self.state().position.link,
+            first_record: 0,
+            dictionary: crate::id::DictionaryId::NONE,
+        };
+        SegmentWriter::create(self.vfs.clone(), header, dictionary)
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::open::{UseIndex, is_index_damage, load};
 use super::stage::{STAGE_BYTES, Stage};
 use super::txn::Writer;
 use super::view::View;
@@ -54,22 +55,39 @@ impl Writer {
         self.settle()?;
         let committed = self.write_commit();
         let (link, end) = self.guard(committed)?;
+        // From here on it is durable: what fails now costs work, not data.
+        match self.apply_stage(link, end) {
+            Err(error) if is_index_damage(&error) => self.forget_index(&error)?,
+            applied => self.guard(applied)?,
+        }
+        self.inner.publish(&self.working.state);
+        if self.working.tail_records >= TAIL_MAX_RECORDS || self.working.tail_bytes >= TAIL_MAX_BYTES {
+            self.checkpoint()?;
+        }
+        Ok(link.id)
+    }
+
+    fn apply_stage(&mut self, link: CommitLink, end: u32) -> Result<()> {
         let stage = std::mem::take(&mut self.stage);
         self.working.see_segment(&self.inner, Some(link.at.segment));
         for change in stage.changes() {
             self.working.apply(change)?;
         }
         let position = self.working.position_after(link, end);
-        self.working.committed(
-            position,
-            u64::try_from(stage.len()).unwrap_or(u64::MAX),
-            stage.written_bytes(),
-        );
-        self.inner.publish(&self.working.state);
-        if self.working.tail_records >= TAIL_MAX_RECORDS || self.working.tail_bytes >= TAIL_MAX_BYTES {
-            self.checkpoint()?;
-        }
-        Ok(link.id)
+        let records = u64::try_from(stage.len()).unwrap_or(u64::MAX);
+        self.working.committed(position, records, stage.written_bytes());
+        Ok(())
+    }
+
+    /// Goes on without the index files, one of which turned out to be damaged: what is committed is read
+    /// from the log, and the next checkpoint writes a new base.
+    pub(super) fn forget_index(&mut self, cause: &Error) -> Result<()> {
+        tracing::warn!("{cause}; reading the whole log instead");
+        let loaded = load(&self.inner.read, UseIndex::Never, true);
+        let next_segment = self.working.next_segment;
+        self.working = self.guard(loaded)?.working;
+        self.working.next_segment = self.working.next_segment.max(next_segment);
+        Ok(())
     }
 
     /// Appends the COMMIT between two syncs: a valid COMMIT proves that its records were durable before it.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::inner::replace_file;
-use super::open::{parse_index_name, seed_of};
+use super::open::{is_index_damage, parse_index_name, seed_of};
 use super::state::{IndexFile, Keys};
 use super::txn::Writer;
 use crate::error::Result;
@@ -32,6 +32,16 @@ impl Writer {
     /// deltas are merged so that each is at least twice the next newer one (as in a binary counter), and
     /// all into the base once they are over 1/8 of it.
     pub(super) fn checkpoint(&mut self) -> Result<()> {
+        match self.write_checkpoint() {
+            Err(error) if is_index_damage(&error) => {
+                self.forget_index(&error)?;
+                self.write_checkpoint()
+            }
+            written => written,
+        }
+    }
+
+    fn write_checkpoint(&mut self) -> Result<()> {
         let commit = self.state().position.link.id;
         let plan = self.plan();
         let segments = self.segment_table()?;

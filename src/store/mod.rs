@@ -21,6 +21,7 @@ use open::{Loaded, UseIndex, load};
 mod append;
 pub mod check;
 mod checkpoint;
+mod compare;
 pub mod dump;
 mod inner;
 mod log;

@@ -60,12 +60,25 @@ pub(crate) fn load(vfs: &Arc<dyn ReadVfs>, use_index: UseIndex, use_hints: bool)
         tries = tries.saturating_add(1);
         let mut notices = Vec::new();
         let config = load_config(vfs, &mut notices)?;
-        match load_state(vfs, config, use_index, use_hints, &mut notices)? {
-            Some(working) => return Ok(Loaded { config, working, notices, readers }),
-            None if tries < LIST_TRIES => {}
-            None => return Err(Error::damaged(Place::whole("index"), Damage::Missing)),
+        match load_state(vfs, config, use_index, use_hints, &mut notices) {
+            Ok(Some(working)) => return Ok(Loaded { config, working, notices, readers }),
+            Ok(None) if tries < LIST_TRIES => {}
+            Ok(None) => return Err(Error::damaged(Place::whole("index"), Damage::Missing)),
+            Err(error) if is_index_damage(&error) && use_index == UseIndex::Newest => {
+                let working = load_state(vfs, config, UseIndex::Never, use_hints, &mut notices)?;
+                notices.push(format!("{error}; the whole log is read instead"));
+                if let Some(working) = working {
+                    return Ok(Loaded { config, working, notices, readers });
+                }
+            }
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// Tells whether an error is about an index file, which the log can replace.
+pub(crate) fn is_index_damage(error: &Error) -> bool {
+    matches!(error, Error::Damaged { place, .. } if place.file.starts_with("index."))
 }
 
 /// Reads the config file, or what the segments say of it.

@@ -306,6 +306,17 @@ fn a_damaged_index_page_is_answered_from_the_log() {
         bad[page * 4096 + 100] ^= 4;
         mem.set_bytes(&path, bad);
         assert_eq!(content(&reopen(&mem).view()), expect, "page {page}");
+        let damaged = mem.snapshot_all();
+        let store = reopen(&damaged);
+        let mut writer = super::tests::writer(&store);
+        put(&mut writer, 0, 1, b"new");
+        put(&mut writer, 99, 1, b"added");
+        writer.commit().unwrap();
+        writer.close().unwrap();
+        let mut after = expect.clone();
+        after.insert((id(0), run(1)), b"new".to_vec());
+        after.insert((id(99), run(1)), b"added".to_vec());
+        assert_eq!(content(&reopen(&damaged).view()), after, "page {page}, written");
     }
 }
 

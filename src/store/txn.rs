@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compare::Compared;
 use super::inner::{Inner, publish_dictionary};
-use super::snapshot::Snapshot;
 use super::stage::{Before, Change, Stage};
 use super::state::State;
 use super::working::Working;
@@ -122,14 +122,14 @@ impl Writer {
     }
 
     /// Returns the directory name that a run key stands for, uncommitted ones included.
-    fn run_name(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+    fn run_name(&mut self, key: &Key) -> Result<Option<Vec<u8>>> {
         if let Some(change) = self.stage.newest(key) {
             if change.kind.is_none() {
                 return Ok(None);
             }
             return Ok(self.stage.run_name(key));
         }
-        self.working.run_name(key.run)
+        self.ask(|working| working.run_name(key.run))
     }
 
     /// Appends a snapshot or an alias to the open transaction. `Unchanged` if kind and payload are as
@@ -206,32 +206,6 @@ impl Writer {
         Ok(if is_new { Outcome::Added } else { Outcome::Updated })
     }
 
-    /// Compares what is to be put with what is stored under its key.
-    fn compare(&self, key: &Key, put: &Put<'_>, payload: &Encoded) -> Result<Compared> {
-        let Some(found) = self.state().find(key)? else { return Ok(Compared::Absent) };
-        let stored = match self.state().record(found.at, key) {
-            Ok(Some(stored)) => stored,
-            // What is damaged is replaced: storing an object again heals it.
-            Ok(None) | Err(Error::Damaged { .. }) => {
-                return Ok(Compared::Other(self.working.before(found.at)?));
-            }
-            Err(other) => return Err(other),
-        };
-        if !stored.is_named(put.name) {
-            let lossy = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-            return Err(Error::KeyCollision { name: lossy(put.name), other: lossy(&stored.name()) });
-        }
-        if stored.kind() == put.kind && same_payload(&stored, payload, self.dictionary.as_deref())? {
-            return Ok(Compared::Same);
-        }
-        Ok(Compared::Other(Before {
-            at: found.at,
-            stored_len: u32::try_from(stored.stored_len()).unwrap_or(u32::MAX),
-            file_len: u32::try_from(stored.len()).unwrap_or(u32::MAX),
-            kind: Some(stored.kind()),
-        }))
-    }
-
     /// Deletes the record of a name in a run. `false` if there was none.
     ///
     /// # Errors
@@ -262,7 +236,7 @@ impl Writer {
     /// `BadInput` while it holds snapshots.
     pub fn delete_run(&mut self, run: RunKey) -> Result<bool> {
         let staged = self.stage.live_in(run);
-        let live = self.working.live_in(run)?.saturating_add_signed(staged);
+        let live = self.ask(|working| working.live_in(run))?.saturating_add_signed(staged);
         if live > 0 {
             return Err(bad_input(&run.instant().canonical_name(), "the run still holds snapshots"));
         }
@@ -274,7 +248,7 @@ impl Writer {
         let before = if let Some(change) = self.stage.newest(&key) {
             before_of(change)
         } else {
-            let Some(found) = self.state().find(&key)? else { return Ok(false) };
+            let Some(found) = self.ask(|working| working.state.find(&key))? else { return Ok(false) };
             let other_name = match (self.state().record(found.at, &key), name) {
                 (Ok(Some(stored)), Some(name)) => !stored.is_named(name),
                 (Ok(_) | Err(Error::Damaged { .. }), _) => false,
@@ -347,12 +321,6 @@ impl Writer {
     }
 }
 
-enum Compared {
-    Same,
-    Other(Before),
-    Absent,
-}
-
 fn before_of(change: &Change) -> Before {
     Before { at: change.at, stored_len: change.stored_len, file_len: change.file_len, kind: change.kind }
 }
@@ -363,25 +331,4 @@ fn bad_input(what: &str, reason: &str) -> Error {
 
 fn encoder_of(inner: &Inner, dictionary: Option<&Arc<Dictionary>>) -> Encoder {
     if inner.config.compressed { Encoder::zstd(dictionary.cloned()) } else { Encoder::raw() }
-}
-
-/// Tells whether a stored payload is the one at hand. Equal codecs and dictionaries give equal bytes, so
-/// mostly nothing is decoded.
-fn same_payload(stored: &Snapshot<'_>, new: &Encoded, dictionary: Option<&Dictionary>) -> Result<bool> {
-    if stored.len() != u64::from(new.raw_len) {
-        return Ok(false);
-    }
-    let same_dictionary = new.codec != Codec::ZstdDictionary
-        || dictionary.is_some_and(|dictionary| dictionary.id() == stored.dictionary());
-    if stored.codec() == new.codec && same_dictionary && stored.payload() == new.bytes {
-        return Ok(true);
-    }
-    let broken = |damage| Error::damaged(crate::error::Place::whole("memory"), damage);
-    let raw =
-        crate::segment::codec::decode(new.codec, &new.bytes, new.raw_len, dictionary).map_err(broken)?;
-    match stored.body() {
-        Ok(body) => Ok(*body == *raw),
-        Err(Error::Damaged { .. }) => Ok(false),
-        Err(other) => Err(other),
-    }
 }

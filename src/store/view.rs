@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::inner::Inner;
-use super::open::{UseIndex, load};
+use super::open::{UseIndex, is_index_damage, load};
 use super::snapshot::Snapshot;
 use super::state::{Keys, State};
 use crate::error::{Error, Result};
@@ -270,9 +270,4 @@ impl View {
         let loaded = load(&self.inner.read, UseIndex::Newest, false)?;
         Ok(View::new(self.inner.clone(), Arc::new(loaded.working.state)))
     }
-}
-
-/// Tells whether an error is about an index file, which the log can replace.
-pub(super) fn is_index_damage(error: &Error) -> bool {
-    matches!(error, Error::Damaged { place, .. } if place.file.starts_with("index."))
 }

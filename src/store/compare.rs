@@ -1,0 +1,79 @@
+//! Compares what is to be put with what is stored.
+
+use super::open::is_index_damage;
+use super::snapshot::Snapshot;
+use super::stage::Before;
+use super::txn::{Put, Writer};
+use super::working::Working;
+use crate::error::{Error, Place, Result};
+use crate::id::Key;
+use crate::segment::{Codec, Dictionary, Encoded, codec};
+
+/// How what is to be put compares with what is stored under its key.
+pub(super) enum Compared {
+    /// The same kind and payload.
+    Same,
+    /// Something else.
+    Other(Before),
+    /// Nothing.
+    Absent,
+}
+
+impl Writer {
+    /// Asks the committed state; if its index turns out to be damaged, the state that the log alone gives.
+    pub(super) fn ask<T>(&mut self, question: impl Fn(&Working) -> Result<T>) -> Result<T> {
+        match question(&self.working) {
+            Err(error) if is_index_damage(&error) => {
+                self.forget_index(&error)?;
+                question(&self.working)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Compares what is to be put with what is stored under its key.
+    pub(super) fn compare(&mut self, key: &Key, put: &Put<'_>, payload: &Encoded) -> Result<Compared> {
+        let Some(found) = self.ask(|working| working.state.find(key))? else { return Ok(Compared::Absent) };
+        let stored = match self.state().record(found.at, key) {
+            Ok(Some(stored)) => stored,
+            // What is damaged is replaced: storing an object again heals it.
+            Ok(None) | Err(Error::Damaged { .. }) => {
+                return Ok(Compared::Other(self.working.before(found.at)?));
+            }
+            Err(other) => return Err(other),
+        };
+        if !stored.is_named(put.name) {
+            let lossy = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+            return Err(Error::KeyCollision { name: lossy(put.name), other: lossy(&stored.name()) });
+        }
+        if stored.kind() == put.kind && same_payload(&stored, payload, self.dictionary.as_deref())? {
+            return Ok(Compared::Same);
+        }
+        Ok(Compared::Other(Before {
+            at: found.at,
+            stored_len: u32::try_from(stored.stored_len()).unwrap_or(u32::MAX),
+            file_len: u32::try_from(stored.len()).unwrap_or(u32::MAX),
+            kind: Some(stored.kind()),
+        }))
+    }
+}
+
+/// Tells whether a stored payload is the one at hand. Equal codecs and dictionaries give equal bytes, so
+/// mostly nothing is decoded.
+fn same_payload(stored: &Snapshot<'_>, new: &Encoded, dictionary: Option<&Dictionary>) -> Result<bool> {
+    if stored.len() != u64::from(new.raw_len) {
+        return Ok(false);
+    }
+    let same_dictionary = new.codec != Codec::ZstdDictionary
+        || dictionary.is_some_and(|dictionary| dictionary.id() == stored.dictionary());
+    if stored.codec() == new.codec && same_dictionary && stored.payload() == new.bytes {
+        return Ok(true);
+    }
+    let broken = |damage| Error::damaged(Place::whole("memory"), damage);
+    let raw = codec::decode(new.codec, &new.bytes, new.raw_len, dictionary).map_err(broken)?;
+    match stored.body() {
+        Ok(body) => Ok(*body == *raw),
+        Err(Error::Damaged { .. }) => Ok(false),
+        Err(other) => Err(other),
+    }
+}

@@ -308,7 +308,7 @@ fn a_damaged_index_page_is_answered_from_the_log() {
         assert_eq!(content(&reopen(&mem).view()), expect, "page {page}");
         let damaged = mem.snapshot_all();
         let store = reopen(&damaged);
-        let mut writer = super::tests::writer(&store);
+        let mut writer = store.writer(&WriterOptions::default()).unwrap();
         put(&mut writer, 0, 1, b"new");
         put(&mut writer, 99, 1, b"added");
         writer.commit().unwrap();

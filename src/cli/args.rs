@@ -100,6 +100,9 @@ pub(crate) enum Command {
     /// Verify the store; never writes
     #[command(after_long_help = exit::help(exit::CHECK))]
     Check(CheckArgs),
+    /// Reclaim what was overwritten and deleted
+    #[command(after_long_help = exit::help(exit::COMPACT))]
+    Compact(CompactArgs),
     /// Show figures: counts, sizes, garbage, compression
     #[command(after_long_help = exit::help(exit::READ))]
     Stats,
@@ -128,6 +131,7 @@ impl Command {
             Command::Ls(_) => "ls",
             Command::Restore(_) => "restore",
             Command::Check(_) => "check",
+            Command::Compact(_) => "compact",
             Command::Stats => "stats",
             Command::Dump(_) => "dump",
             Command::Completions(_) => "completions",
@@ -152,7 +156,8 @@ impl Command {
             | Command::Put(_)
             | Command::Delete(_)
             | Command::Restore(_)
-            | Command::Check(_) => false,
+            | Command::Check(_)
+            | Command::Compact(_) => false,
         }
     }
 }
@@ -348,6 +353,17 @@ impl LevelArg {
             LevelArg::Content => "content",
         }
     }
+}
+
+/// Arguments of `compact`.
+#[derive(Args, Debug)]
+pub(crate) struct CompactArgs {
+    /// Garbage in percent of a segment from which on it is rewritten
+    #[arg(long, env = "STORE_THRESHOLD", value_name = "PERCENT", default_value = "10", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) threshold: u8,
+    /// Tell what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Arguments of `dump`.

@@ -189,6 +189,18 @@ pub(crate) const CHECK: &[Exit] = &[
     Exit::Terminated,
 ];
 
+/// Exit codes of `compact`.
+pub(crate) const COMPACT: &[Exit] = &[
+    Exit::Done,
+    Exit::Damage,
+    Exit::Usage,
+    Exit::Failed,
+    Exit::NoStore,
+    Exit::Locked,
+    Exit::Interrupted,
+    Exit::Terminated,
+];
+
 /// Returns the section "Exit status" of a command's help.
 pub(crate) fn help(exits: &[Exit]) -> String {
     let mut text = String::from("Exit status:\n");

@@ -12,6 +12,7 @@ use crate::error::Result;
 mod alias;
 mod args;
 mod check;
+mod compact;
 mod completions;
 mod console;
 mod context;
@@ -75,6 +76,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<()> {
         Command::Ls(args) => ls::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Check(args) => check::run(context, args),
+        Command::Compact(args) => compact::run(context, args),
         Command::Stats => stats::run(context),
         Command::Dump(args) => dump::run(context, args),
         Command::Completions(args) => completions::run(context, args),

@@ -1,6 +1,6 @@
 //! The segments of a committed state, opened when first touched.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
@@ -78,6 +78,14 @@ impl Segments {
         };
         let dictionaries = before.map(|before| before.dictionaries.clone()).unwrap_or_default();
         Segments { vfs, store, ids, active, slots, dictionaries }
+    }
+
+    /// The same set without some of its segments.
+    #[must_use]
+    pub fn without(&self, gone: &BTreeSet<SegmentId>) -> Segments {
+        let ids = self.ids.iter().filter(|id| !gone.contains(id)).copied().collect();
+        let active = self.active.filter(|id| !gone.contains(id));
+        Segments::new(self.vfs.clone(), self.store, ids, active, Some(self))
     }
 
     /// Returns the numbers of all segments, ascending.

@@ -53,12 +53,25 @@ impl Writer {
             return Ok(self.state().position.link.id);
         }
         self.settle()?;
-        let committed = self.write_commit();
+        self.commit_as(CommitKind::Normal, Vec::new())
+    }
+
+    /// Ends the settled transaction by a COMMIT and moves the state on.
+    pub(super) fn commit_as(
+        &mut self,
+        kind: CommitKind,
+        live: Vec<(SegmentId, SegmentId)>,
+    ) -> Result<CommitId> {
+        let ranges = live.clone();
+        let committed = self.write_commit(kind, live);
         let (link, end) = self.guard(committed)?;
         // From here on it is durable: what fails now costs work, not data.
         match self.apply_stage(link, end) {
             Err(error) if is_index_damage(&error) => self.forget_index(&error)?,
             applied => self.guard(applied)?,
+        }
+        if kind != CommitKind::Normal {
+            self.working.keep_segments(&ranges, link.at.segment);
         }
         self.inner.publish(&self.working.state);
         if self.working.tail_records >= TAIL_MAX_RECORDS || self.working.tail_bytes >= TAIL_MAX_BYTES {
@@ -91,7 +104,11 @@ impl Writer {
     }
 
     /// Appends the COMMIT between two syncs: a valid COMMIT proves that its records were durable before it.
-    fn write_commit(&mut self) -> Result<(CommitLink, u32)> {
+    fn write_commit(
+        &mut self,
+        kind: CommitKind,
+        live: Vec<(SegmentId, SegmentId)>,
+    ) -> Result<(CommitLink, u32)> {
         let previous = self.state().position.link;
         let id = self.next_commit();
         let next_segment = self.working.next_segment;
@@ -102,11 +119,11 @@ impl Writer {
         let commit = CommitData {
             id,
             records: u32::try_from(self.stage.len()).unwrap_or(u32::MAX),
-            kind: CommitKind::Normal,
+            kind,
             heads_crc: self.stage.heads_crc(),
             previous,
             next_segment,
-            live: Vec::new(),
+            live,
         };
         let (at, head, _) = segment.append(Tag::Commit, &COMMIT_KEY, &commit::encode(&commit))?;
         segment.sync()?;
@@ -140,6 +157,7 @@ impl Writer {
             self.working.seal_all(&self.inner);
             self.checkpoint()?;
             self.inner.publish(&self.working.state);
+            self.merge_small()?;
         }
         Ok(())
     }
@@ -153,7 +171,7 @@ impl Writer {
     }
 
     /// Gives everything staged its place in a segment.
-    fn settle(&mut self) -> Result<()> {
+    pub(super) fn settle(&mut self) -> Result<()> {
         let written = self.write_staged();
         self.guard(written)
     }
@@ -191,7 +209,7 @@ impl Writer {
         }
     }
 
-    fn create_segment(&mut self, dictionary: Option<&Dictionary>) -> Result<SegmentWriter> {
+    pub(super) fn create_segment(&mut self, dictionary: Option<&Dictionary>) -> Result<SegmentWriter> {
         let number = self.working.next_segment;
         let next = number.0.checked_add(1);
         let max = u64::from(u32::MAX);

@@ -43,7 +43,8 @@ impl Writer {
 
     fn write_checkpoint(&mut self) -> Result<()> {
         let commit = self.state().position.link.id;
-        let plan = self.plan();
+        // After a compaction a new base drops what the old files say of segments that are gone.
+        let plan = if self.state().dead.is_empty() { self.plan() } else { Plan::Base };
         let segments = self.segment_table()?;
         self.publish_hints(commit)?;
         let index = self.publish_index(commit, plan, &segments)?;
@@ -55,7 +56,8 @@ impl Writer {
                 state.layers.insert(0, index);
             }
         }
-        state.overlay = Arc::new(Overlay::new(seed_of(&self.inner.config), state.overlay.totals()));
+        let totals = state.layers.first().map(|newest| newest.totals()).unwrap_or_default();
+        state.overlay = Arc::new(Overlay::new(seed_of(&self.inner.config), totals));
         (self.working.tail_records, self.working.tail_bytes) = (0, 0);
         self.inner.publish(&self.working.state);
         self.remove_superseded()
@@ -124,7 +126,11 @@ impl Writer {
             Plan::Delta(merged) => (FileKind::Delta, merged),
         };
         let layers: Vec<&IndexFile> = state.layers.iter().take(count).map(|layer| &**layer).collect();
-        let merged = merge(&layers, Some(&state.overlay), kind, &Keys(&state.segments))?;
+        let mut merged = merge(&layers, Some(&state.overlay), kind, &Keys(&state.segments))?;
+        if !state.dead.is_empty() {
+            merged.entries.retain(|entry| !state.dead.contains(&entry.at.segment));
+            merged.rows.retain(|row| row.at.is_none_or(|at| !state.dead.contains(&at.segment)));
+        }
         let layer = match plan {
             Plan::Base => Layer::Base,
             Plan::Delta(merged) => Layer::Delta {

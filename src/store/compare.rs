@@ -33,12 +33,12 @@ impl Writer {
 
     /// Compares what is to be put with what is stored under its key.
     pub(super) fn compare(&mut self, key: &Key, put: &Put<'_>, payload: &Encoded) -> Result<Compared> {
-        let Some(found) = self.ask(|working| working.state.find(key))? else { return Ok(Compared::Absent) };
-        let stored = match self.state().record(found.at, key) {
+        let Some(at) = self.ask(|working| working.state.locate(key))? else { return Ok(Compared::Absent) };
+        let stored = match self.state().record(at, key) {
             Ok(Some(stored)) => stored,
             // What is damaged is replaced: storing an object again heals it.
             Ok(None) | Err(Error::Damaged { .. }) => {
-                return Ok(Compared::Other(self.working.before(found.at)?));
+                return Ok(Compared::Other(self.working.before(at)?));
             }
             Err(other) => return Err(other),
         };
@@ -50,7 +50,7 @@ impl Writer {
             return Ok(Compared::Same);
         }
         Ok(Compared::Other(Before {
-            at: found.at,
+            at,
             stored_len: u32::try_from(stored.stored_len()).unwrap_or(u32::MAX),
             file_len: u32::try_from(stored.len()).unwrap_or(u32::MAX),
             kind: Some(stored.kind()),

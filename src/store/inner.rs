@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::state::State;
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ pub(crate) struct Inner {
     pub(crate) notices: Vec<String>,
     /// Held shared as long as a handle lives, so that compaction unlinks nothing under it. `None` on
     /// read-only media, where nothing is unlinked.
-    pub(crate) _readers: Option<Box<dyn Lock>>,
+    pub(crate) readers: Mutex<Option<Box<dyn Lock>>>,
 }
 
 impl Inner {

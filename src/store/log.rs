@@ -86,7 +86,8 @@ pub(crate) fn read_log(
     position: &mut LogPosition,
     sink: &mut dyn LogSink,
 ) -> Result<()> {
-    let mut reader = LogReader { position, sink, unresolved: None };
+    let (unresolved, absent, listed) = (None, Vec::new(), None);
+    let mut reader = LogReader { position, sink, segments: segments.ids(), unresolved, absent, listed };
     let from = reader.position.link.at.segment;
     let started = reader.position.link.id.0 > 0;
     for id in segments.ids().iter().filter(|id| !started || **id >= from) {
@@ -95,13 +96,19 @@ pub(crate) fn read_log(
             reader.segment(&segment, start)?;
         }
     }
-    reader.settle(None)
+    reader.settle(None)?;
+    reader.judge_absent()
 }
 
 struct LogReader<'r> {
     position: &'r mut LogPosition,
     sink: &'r mut dyn LogSink,
+    segments: &'r [SegmentId],
     unresolved: Option<Unresolved>,
+    /// Segments that COMMITs name as holding their predecessor and that are not there, and those COMMITs.
+    absent: Vec<(SegmentId, Location, u32, CommitId)>,
+    /// The live segments by the last COMMIT that lists them, and where that COMMIT lies.
+    listed: Option<(Vec<(SegmentId, SegmentId)>, SegmentId)>,
 }
 
 impl LogReader<'_> {
@@ -167,8 +174,16 @@ impl LogReader<'_> {
         let link = CommitLink { id: commit.id, at, data_crc: head.data_crc };
         let wrong = |what| Damage::Transaction { commit: commit.id, what };
         if commit.previous != self.position.link {
-            // A gap that swallowed the COMMIT before explains it; else something is missing.
-            self.sink.damage(at, head.size, Damage::Chain { commit: commit.id })?;
+            let before = commit.previous.at.segment;
+            if self.segments.binary_search(&before).is_ok() {
+                self.sink.damage(at, head.size, Damage::Chain { commit: commit.id })?;
+            } else {
+                // Compacted away, or lost: the last COMMIT that lists the live segments tells.
+                self.absent.push((before, at, head.size, commit.id));
+            }
+        }
+        if !commit.live.is_empty() {
+            self.listed = Some((commit.live.clone(), at.segment));
         }
         for (offset, len, damage) in &open.gaps {
             let at = Location { segment: at.segment, offset: *offset };
@@ -184,6 +199,19 @@ impl LogReader<'_> {
             LogPosition { link, end: at.offset.saturating_add(head.size), next_segment: commit.next_segment };
         let end = self.position.end;
         self.sink.transaction(&Transaction { records: &open.records, commit: Some(commit), link, end })
+    }
+
+    /// A predecessor in a segment that compaction left out is no loss; any other is.
+    fn judge_absent(&mut self) -> Result<()> {
+        for (segment, at, len, commit) in std::mem::take(&mut self.absent) {
+            let compacted = self.listed.as_ref().is_some_and(|(live, own)| {
+                segment < *own && !live.iter().any(|(first, last)| (*first..=*last).contains(&segment))
+            });
+            if !compacted {
+                self.sink.damage(at, len, Damage::Chain { commit })?;
+            }
+        }
+        Ok(())
     }
 
     /// What no COMMIT covers: adopted, held until the next header is read, or a tail.

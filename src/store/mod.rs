@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::config::{self, CONFIG_FILE, Config};
@@ -21,6 +21,7 @@ use open::{Loaded, UseIndex, load};
 mod append;
 pub mod check;
 mod checkpoint;
+pub mod compact;
 mod compare;
 pub mod dump;
 mod inner;
@@ -173,7 +174,9 @@ impl Store {
     fn with(read: Arc<dyn ReadVfs>, write: Option<Arc<dyn Vfs>>) -> Result<Store> {
         let Loaded { config, working, notices, readers } = load(&read, UseIndex::Newest, false)?;
         let state = RwLock::new(Arc::new(working.state));
-        Ok(Store { inner: Arc::new(Inner { config, read, write, state, notices, _readers: readers }) })
+        Ok(Store {
+            inner: Arc::new(Inner { config, read, write, state, notices, readers: Mutex::new(readers) }),
+        })
     }
 
     /// Returns the store's identity.
@@ -200,7 +203,9 @@ impl Store {
     pub fn writer(&self, options: &WriterOptions) -> Result<Writer> {
         let vfs = self.inner.vfs()?;
         let lock = lock_patiently(&*vfs, options)?;
-        let loaded = load(&self.inner.read, UseIndex::Newest, true)?;
+        let mut loaded = load(&self.inner.read, UseIndex::Newest, true)?;
+        // This handle holds that lock already; a second share would keep dead segments from being removed.
+        drop(loaded.readers.take());
         let state = &loaded.working.state;
         if let Some(covered) = state.layers.first().map(|layer| layer.covered()) {
             let held = match state.segments.get(covered.at.segment)? {
@@ -217,7 +222,9 @@ impl Store {
         }
         let dictionary = current_dictionary(&loaded, &*vfs)?;
         self.inner.publish(state);
-        Ok(Writer::new(self.inner.clone(), vfs, loaded.working, dictionary, lock))
+        let mut writer = Writer::new(self.inner.clone(), vfs, loaded.working, dictionary, lock);
+        writer.remove_dead()?;
+        Ok(writer)
     }
 
     /// What was noticed at open and is not an error: an absent index, an ignored tail, ...

@@ -1,5 +1,6 @@
 //! From files to a committed state: config, index files, then the tail of the log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::inner::{DATA_DIR, READERS_FILE};
@@ -160,6 +161,7 @@ fn load_state(
     } else {
         None
     };
+    let (ids, dead) = split_dead(ids, &layers);
     let active = active_segment(vfs, &layers, &ids)?;
     let segments = Segments::new(vfs.clone(), config.store, ids, active, None);
     report_missing(&layers, &segments, notices);
@@ -171,13 +173,25 @@ fn load_state(
     let totals = layers.first().map(|layer| layer.totals()).unwrap_or_default();
     let overlay = Arc::new(Overlay::new(seed_of(&config), totals));
     let segments = Arc::new(segments);
-    let state = State { position, layers, overlay, segments: segments.clone() };
+    let state = State { position, layers, overlay, segments: segments.clone(), dead: Arc::new(dead) };
     let mut working = Working::new(state, hints);
     let mut replay = Replay::new(&mut working);
     let mut position = position;
     read_log(&segments, &mut position, &mut replay)?;
     notices.extend(replay.finish(position));
     Ok(Some(working))
+}
+
+/// Tells the segments of the state from those that a compaction left behind: the newest index file lists the
+/// former, and what was created after it has a higher number.
+fn split_dead(ids: Vec<SegmentId>, layers: &[Arc<IndexFile>]) -> (Vec<SegmentId>, BTreeSet<SegmentId>) {
+    let Some(newest) = layers.first() else { return (ids, BTreeSet::new()) };
+    let next = newest.covered().next_segment;
+    let listed: Result<BTreeSet<SegmentId>> = newest.segments().map(|row| row.map(|(id, _)| id)).collect();
+    // A damaged list condemns nothing; it is found when the index is asked.
+    let Ok(listed) = listed else { return (ids, BTreeSet::new()) };
+    let (live, dead): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| *id >= next || listed.contains(id));
+    (live, dead.into_iter().collect())
 }
 
 /// Derives the seed of the index's hash from the store's identity.

@@ -87,11 +87,7 @@ impl LogSink for Replay<'_> {
         for (at, head) in transaction.records {
             let Some(seen) = self.seen.remove(at) else { continue };
             let key = head.key();
-            let found = if key.is_run() {
-                self.working.run_row(key.run)?.and_then(|row| row.at)
-            } else {
-                self.working.state.find(&key)?.map(|found| found.at)
-            };
+            let found = self.working.state.locate(&key)?;
             let before = found.map(|found| self.working.before(found)).transpose()?;
             bytes = bytes.saturating_add(head.size.into());
             self.working.apply(&Change {

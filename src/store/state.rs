@@ -1,6 +1,6 @@
 //! A committed state: the index files, what came after them, and the segments they point into.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::log::LogPosition;
@@ -8,7 +8,7 @@ use super::snapshot::Snapshot;
 use crate::error::{Damage, Error, Result};
 use crate::format::put::PutKind;
 use crate::format::record::Tag;
-use crate::id::{Key, Location, ObjectKey, RunKey};
+use crate::id::{Key, Location, ObjectKey, RunKey, SegmentId};
 use crate::index::{Entry, FileKind, Found, Index, Overlay, RecordKeys, RunMerge, RunRow};
 use crate::segment::{SegmentRef, Segments};
 use crate::vfs::Map;
@@ -27,6 +27,8 @@ pub(crate) struct State {
     pub(crate) overlay: Arc<Overlay>,
     /// The segment files.
     pub(crate) segments: Arc<Segments>,
+    /// Segment files that a compaction left behind and that only await their removal.
+    pub(crate) dead: Arc<BTreeSet<SegmentId>>,
 }
 
 /// Asks the segments which key a record carries.
@@ -60,6 +62,14 @@ impl State {
             }
         }
         Ok(None)
+    }
+
+    /// Finds where the newest record of a key lies, a run's own record included.
+    pub(crate) fn locate(&self, key: &Key) -> Result<Option<Location>> {
+        if key.is_run() {
+            return Ok(self.run_row(key.run)?.and_then(|row| row.at));
+        }
+        Ok(self.find(key)?.map(|found| found.at))
     }
 
     /// Finds the record of the largest run at or below `max`, tombstones included.
@@ -195,6 +205,10 @@ impl State {
 
     /// Reads and verifies the record at a location: `None` for a DELETE.
     pub(crate) fn record(&self, at: Location, key: &Key) -> Result<Option<Snapshot<'_>>> {
+        if self.dead.contains(&at.segment) {
+            // Compaction moved what was live in it; what an older index file still names is a dropped DELETE.
+            return Ok(None);
+        }
         let segment = self.segments.require(at.segment)?;
         let place =
             || crate::error::Place::at(crate::format::segment::file_name(at.segment), at.offset.into());

@@ -8,6 +8,8 @@ use super::*;
 use crate::id::{Instant as At, Key, ObjectKey, RunKey};
 use crate::vfs::mem::Mem;
 
+mod compaction;
+
 fn options(segment_size: u64, compression: Compression) -> CreateOptions {
     CreateOptions { segment_size, compression, store_id: Some(StoreId([7; 16])), dictionary: None }
 }

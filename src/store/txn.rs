@@ -248,8 +248,8 @@ impl Writer {
         let before = if let Some(change) = self.stage.newest(&key) {
             before_of(change)
         } else {
-            let Some(found) = self.ask(|working| working.state.find(&key))? else { return Ok(false) };
-            let other_name = match (self.state().record(found.at, &key), name) {
+            let Some(at) = self.ask(|working| working.state.locate(&key))? else { return Ok(false) };
+            let other_name = match (self.state().record(at, &key), name) {
                 (Ok(Some(stored)), Some(name)) => !stored.is_named(name),
                 (Ok(_) | Err(Error::Damaged { .. }), _) => false,
                 (Err(other), _) => return Err(other),
@@ -257,7 +257,7 @@ impl Writer {
             if other_name {
                 return Ok(false);
             }
-            self.working.before(found.at)?
+            self.working.before(at)?
         };
         if before.kind.is_none() {
             return Ok(false);
@@ -275,6 +275,11 @@ impl Writer {
         self.stage.push(Tag::Delete, change, false, |out| put::encode_delete(out, reason, commit))?;
         self.spill()?;
         Ok(true)
+    }
+
+    /// Encodes a payload as this store wants it.
+    pub(super) fn encode(&mut self, payload: &[u8]) -> Result<Encoded> {
+        self.encoder.encode(payload)
     }
 
     /// Returns an encoder for this store's payloads; workers clone it.

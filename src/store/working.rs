@@ -1,7 +1,7 @@
 //! A committed state that can be moved on: the one place where a change is applied, for the writer and
 //! for replay alike.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::inner::Inner;
@@ -14,7 +14,7 @@ use crate::format::put::{self, PutKind};
 use crate::format::record::{HEAD_LEN, Tag};
 use crate::format::segment::CommitLink;
 use crate::id::{Key, Location, ObjectKey, RunKey, SegmentId};
-use crate::index::{Below, EntryFlags, Overlay, OverlayEntry, RunRow, Totals};
+use crate::index::{Below, EntryFlags, Overlay, OverlayEntry, RunRow};
 use crate::segment::Segments;
 
 /// A state, and what a writer needs besides.
@@ -214,25 +214,32 @@ impl Working {
         }
     }
 
-    /// Forgets what lies in segments that a compaction or repair left out.
+    /// Forgets the segments that a compaction or repair, whose COMMIT lies in `own`, left out.
     pub(crate) fn keep_segments(&mut self, live: &[(SegmentId, SegmentId)], own: SegmentId) {
         let is_live =
             |id: SegmentId| id >= own || live.iter().any(|(first, last)| (*first..=*last).contains(&id));
-        let old = &self.state.overlay;
-        let mut kept = Overlay::new(old.seed(), Totals::default());
-        old.runs().filter(|row| row.at.is_some_and(|at| is_live(at.segment))).for_each(|row| {
-            kept.put_run(row.run, row.at.unwrap_or_default(), row.deleted);
-        });
-        let mut ids = HashSet::new();
-        for (key, entry) in old.iter().filter(|(_, entry)| is_live(entry.at.segment)) {
-            kept.put(*key, *entry, None);
-            ids.extend((!entry.flags.tombstone && !entry.flags.alias).then_some(key.object));
-        }
-        kept.set_ids(u64::try_from(ids.len()).unwrap_or(u64::MAX));
-        self.state.overlay = Arc::new(kept);
+        let gone = self.state.segments.ids().iter().filter(|id| !is_live(**id));
+        let dead: BTreeSet<SegmentId> = gone.chain(self.state.dead.iter()).copied().collect();
+        self.state.segments = Arc::new(self.state.segments.without(&dead));
+        self.state.dead = Arc::new(dead);
         if let Some(hints) = &mut self.hints {
             hints.segments.retain(|id, _| is_live(SegmentId(*id)));
         }
+        let old = &self.state.overlay;
+        if old.iter().all(|(_, entry)| is_live(entry.at.segment)) {
+            return;
+        }
+        // Only a replay without an index comes here: what it read of dead segments and was not moved is gone.
+        let below = self.state.layers.first().map(|layer| layer.totals()).unwrap_or_default();
+        let mut kept = Overlay::new(old.seed(), below);
+        for row in old.runs().filter(|row| row.at.is_some_and(|at| is_live(at.segment))) {
+            kept.put_run(row.run, row.at.unwrap_or_default(), row.deleted);
+        }
+        for (key, entry) in old.iter().filter(|(_, entry)| is_live(entry.at.segment)) {
+            kept.put(*key, *entry, None);
+        }
+        kept.set_ids(old.totals().ids);
+        self.state.overlay = Arc::new(kept);
     }
 
     /// Returns where the log stands after a commit of this writer.

@@ -7,7 +7,7 @@ use crate::error::{Damage, Error, Place, Result};
 use crate::format::put::{self, PutKind, implied_name};
 use crate::format::record::{Head, Tag};
 use crate::format::segment::file_name;
-use crate::id::{Key, Location, RunKey};
+use crate::id::{Location, RunKey};
 use crate::index::{RecordKeys, Totals};
 use crate::progress::{Progress, Stop};
 use crate::segment::{Dictionary, Segment, Walk};
@@ -98,19 +98,12 @@ impl<'p, 'r> Pass<'p, 'r> {
     }
 
     fn is_newest(&self, at: Location, head: &Head) -> Option<bool> {
-        self.find(&head.key()).ok().map(|found| found == Some(at))
-    }
-
-    fn find(&self, key: &Key) -> Result<Option<Location>> {
-        if key.is_run() {
-            return Ok(self.state.run_row(key.run)?.and_then(|row| row.at));
-        }
-        Ok(self.state.find(key)?.map(|found| found.at))
+        self.state.locate(&head.key()).ok().map(|found| found == Some(at))
     }
 
     /// Compares a committed record with what the index says of its key.
     fn compare(&mut self, at: Location, head: &Head, kind: Option<PutKind>, good: bool) -> Result<()> {
-        let found = match self.find(&head.key()) {
+        let found = match self.state.locate(&head.key()) {
             Ok(found) => found,
             // The page was reported when the index was verified.
             Err(Error::Damaged { .. }) => return Ok(()),

@@ -1,1 +1,3 @@
-//! The one integration test binary; the files beside it are its modules.
+//! The one integration test binary; each file beside it is a module.
+
+mod format;

@@ -77,6 +77,7 @@ pub fn decode(bytes: &[u8]) -> Result<Config> {
         .ok()
         .and_then(|table| table.get("format").and_then(toml::Value::as_integer))
         .and_then(|version| u32::try_from(version).ok())
+        .filter(|version| *version > 0)
         .ok_or_else(|| bad("no format version"))?;
     if version != u32::from(FORMAT_VERSION) {
         let supported = FORMAT_VERSION.into();

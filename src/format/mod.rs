@@ -1,4 +1,6 @@
-//! Floor 1: bytes only: no files, no clock, no threads. `FORMAT.md` beside this file is normative.
+//! Floor 1: bytes only: no files, no clock, no threads. What follows is `FORMAT.md`, which is normative.
+//!
+#![doc = include_str!("FORMAT.md")]
 
 pub mod bytes;
 pub mod commit;

@@ -103,6 +103,10 @@ pub fn decode(bytes: &[u8], segment: SegmentId, store: Option<StoreId>) -> Resul
     }
     let version = cursor.u16().unwrap_or_default();
     let flags = cursor.u16().unwrap_or_default();
+    if version == 0 {
+        // There never was one, so that is no newer program's file.
+        return Err(bad(8, Damage::Field { what: "format version", value: 0 }));
+    }
     if version != FORMAT_VERSION || flags != 0 {
         let found = u32::from(version).max(u32::from(FORMAT_VERSION).saturating_add(u32::from(flags != 0)));
         return Err(Error::UnsupportedVersion { path: file.into(), found, supported: FORMAT_VERSION.into() });
@@ -115,7 +119,8 @@ pub fn decode(bytes: &[u8], segment: SegmentId, store: Option<StoreId>) -> Resul
     if let Some(expect) = store.filter(|expect| *expect != header.store) {
         return Err(bad(16, Damage::Foreign { expect, actual: header.store }));
     }
-    if header.first_record < HEADER_LEN {
+    let has_dictionary = header.dictionary != DictionaryId::NONE;
+    if header.first_record < HEADER_LEN || (header.first_record > HEADER_LEN) != has_dictionary {
         return Err(bad(68, Damage::Field { what: "first record", value: header.first_record.into() }));
     }
     Ok(header)
@@ -125,13 +130,19 @@ fn fields(cursor: &mut Cursor<'_>) -> Option<SegmentHeader> {
     let segment = SegmentId(cursor.u32()?);
     let store = StoreId(cursor.array()?);
     let segment_size = cursor.u64()?;
-    let compressed = cursor.u8()? != 0;
-    cursor.take(7)?;
+    let compressed = match cursor.array::<8>()? {
+        [0, 0, 0, 0, 0, 0, 0, 0] => false,
+        [1, 0, 0, 0, 0, 0, 0, 0] => true,
+        _ => return None,
+    };
     let id = CommitId(cursor.u64()?);
     let at = Location { segment: SegmentId(cursor.u32()?), offset: cursor.u32()? };
     let previous = CommitLink { id, at, data_crc: cursor.u32()? };
     let first_record = cursor.u32()?;
     let dictionary = DictionaryId(cursor.array()?);
+    if cursor.u32()? != 0 {
+        return None;
+    }
     Some(SegmentHeader { store, segment, segment_size, compressed, previous, first_record, dictionary })
 }
 
@@ -150,7 +161,7 @@ mod tests {
                 at: Location { segment: SegmentId(8), offset: 700 },
                 data_crc: 5,
             },
-            first_record: 96,
+            first_record: 196,
             dictionary: DictionaryId([4; 16]),
         }
     }
@@ -185,6 +196,23 @@ mod tests {
         newer[92..].copy_from_slice(&crc.to_le_bytes());
         let found = decode(&newer, SegmentId(9), None);
         assert!(matches!(found, Err(Error::UnsupportedVersion { found: 2, supported: 1, .. })), "{found:?}");
+    }
+
+    /// A header with an intact checksum and version 0 was refused as too new for a program that reads 1, and one
+    /// with any compression, reserved bytes or place of the first record was taken.
+    #[test]
+    fn what_no_writer_writes_is_damage() {
+        for (at, value) in [(8, 0), (40, 2), (41, 1), (47, 1), (68, 96), (68, 95), (88, 1), (91, 0x80)] {
+            let mut bad = encode(&header());
+            bad[at] = value;
+            let crc = crc32(&bad[..92]);
+            bad[92..].copy_from_slice(&crc.to_le_bytes());
+            let found = decode(&bad, SegmentId(9), None);
+            assert!(
+                matches!(found, Err(Error::Damaged { damage: Damage::Field { .. }, .. })),
+                "{at}: {found:?}"
+            );
+        }
     }
 
     #[test]

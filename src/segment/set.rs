@@ -257,7 +257,8 @@ pub fn encode_dictionary(dictionary: &Dictionary) -> Result<Vec<u8>> {
 /// `Damaged`, and failures of reading.
 pub fn read_dictionary(vfs: &dyn ReadVfs, id: DictionaryId) -> Result<Option<Arc<Dictionary>>> {
     let name = dictionary_file_name(id);
-    let max = u64::try_from(DICTIONARY_MAX_BYTES).unwrap_or(u64::MAX);
+    // What does not compress grows a little.
+    let max = u64::try_from(DICTIONARY_MAX_BYTES).unwrap_or(u64::MAX).saturating_mul(2);
     let bad = |damage| Error::damaged(Place::whole(dictionary_file_name(id)), damage);
     let bytes = match vfs.read(&name, max) {
         Ok(Some(bytes)) => bytes,

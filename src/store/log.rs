@@ -114,11 +114,13 @@ struct LogReader<'r> {
 impl LogReader<'_> {
     fn segment(&mut self, segment: &Segment, start: u32) -> Result<()> {
         if start == HEADER_LEN {
-            let previous = segment.header().as_ref().ok().map(|header| header.previous);
-            self.settle(previous)?;
-            let at = Location { segment: segment.id(), offset: 0 };
-            if let Err(damage) = segment.header() {
-                self.sink.damage(at, HEADER_LEN, damage.clone())?;
+            match segment.header() {
+                Ok(header) => self.settle(Some(header.previous))?,
+                // Then the first COMMIT of this segment tells what came before it.
+                Err(damage) => {
+                    let at = Location { segment: segment.id(), offset: 0 };
+                    self.sink.damage(at, HEADER_LEN, damage.clone())?;
+                }
             }
         }
         let len = segment.file().len()?;
@@ -171,6 +173,7 @@ impl LogReader<'_> {
     }
 
     fn commit(&mut self, open: &Open, at: Location, head: &Head, commit: &CommitData) -> Result<()> {
+        self.settle(Some(commit.previous))?;
         let link = CommitLink { id: commit.id, at, data_crc: head.data_crc };
         let wrong = |what| Damage::Transaction { commit: commit.id, what };
         if commit.previous != self.position.link {
@@ -220,6 +223,7 @@ impl LogReader<'_> {
         if let Some(link) = self.nearly_committed(segment, walk, &open)? {
             return self.adopt(&open, link);
         }
+        self.settle(None)?;
         self.unresolved = Some(Unresolved { open, segment: segment.id(), end: walk.position() });
         Ok(())
     }

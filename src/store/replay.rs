@@ -100,7 +100,6 @@ impl LogSink for Replay<'_> {
                 before,
             })?;
         }
-        self.seen.clear();
         if let Some(commit) = transaction.commit
             && !commit.live.is_empty()
         {

@@ -199,6 +199,9 @@ impl Header {
         let (store, kind) = (StoreId(fields.array(16)), fields.array::<1>(10));
         PageCrc::raw(&store.0, fields.u64(32), kind[0]).check(0, page).map_err(damaged)?;
         let version = u16::from_le_bytes(fields.array(8));
+        if version == 0 {
+            return Err(damaged(Damage::Field { what: "index version", value: 0 }));
+        }
         if version != VERSION {
             return Err(Error::UnsupportedVersion {
                 path: name.into(),

@@ -254,12 +254,10 @@ impl LogSink for Pass<'_, '_> {
             let (kind, good) = self.seen.remove(at).unwrap_or((None, false));
             self.compare(*at, head, kind, good)?;
         }
-        self.seen.clear();
         Ok(())
     }
 
     fn tail(&mut self, at: Location, len: u32) -> Result<()> {
-        self.seen.clear();
         let mut finding =
             Finding::notice(Pass::place(at), "bytes of a transaction that was never committed; ignored");
         finding.len = Some(len.into());

@@ -1,3 +1,16 @@
 //! The one integration test binary; each file beside it is a module.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "tests may fail; what they share is no test function, which the lints' own exception asks for"
+)]
+
+mod changes;
+mod cli;
+mod common;
+mod floors;
 mod format;
+mod sample;

@@ -47,6 +47,11 @@ pub mod vfs;
 #[doc(hidden)]
 pub mod cli;
 
+/// The examples of the README are tested with the others.
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;
+
 pub use error::{Damage, Error, Place, Result};
 pub use id::{CommitId, Instant, Key, Location, ObjectKey, RunKey, SegmentId, StoreId};
 pub use store::{

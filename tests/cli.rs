@@ -242,11 +242,11 @@ fn the_help_of_each_command_lists_its_exit_codes() {
         for code in ["0", "2", "4"] {
             assert!(codes.contains(&code), "{command}: {codes:?}");
         }
-        let finds = ["get", "history", "ls", "delete"].contains(&command.as_str());
+        let finds = ["get", "history", "ls", "delete", "dump"].contains(&command.as_str());
         assert_eq!(codes.contains(&"5"), finds, "{command}: {codes:?}");
-        let writes = ["import", "put", "delete"].contains(&command.as_str());
+        let writes = ["import", "put", "delete", "compact"].contains(&command.as_str());
         assert_eq!(codes.contains(&"11"), writes, "{command}: {codes:?}");
-        let long = ["import", "restore", "check"].contains(&command.as_str());
+        let long = ["import", "restore", "check", "compact"].contains(&command.as_str());
         assert_eq!(codes.contains(&"143"), long, "{command}: {codes:?}");
     }
 }

@@ -107,7 +107,7 @@ pub(crate) enum Command {
     #[command(after_long_help = exit::help(exit::READ))]
     Stats,
     /// Show every field of every record of a segment, damaged bytes included
-    #[command(after_long_help = exit::help(exit::READ))]
+    #[command(after_long_help = exit::help(exit::LOOKUP))]
     Dump(DumpArgs),
     /// Print a completion script for a shell
     #[command(after_long_help = exit::help(exit::PLAIN))]

@@ -17,7 +17,12 @@ use super::text::Text;
 /// Failures of reading and of the output.
 pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<()> {
     let vfs = files::reading(&context.store);
-    write_text(&context.out, |out| dump(&vfs, args.segment, out))
+    let mut found = false;
+    write_text(&context.out, |out| {
+        found = dump(&vfs, args.segment, out)?;
+        Ok(())
+    })?;
+    if found { Ok(()) } else { context.not_found(&format!("no segment {}", args.segment)) }
 }
 
 /// Writes text for people: as it is, or a `line` unit for each line.

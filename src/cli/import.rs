@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::import::{FileOutcome, FileReport, ImportOptions, ImportSink, ImportSummary, Mirror, import};
+use crate::import::{
+    FileOutcome, FileReport, ImportOptions, ImportSink, ImportSummary, Mirror, import, probe,
+};
 use crate::progress::Progress;
 use crate::store::{Store, Writer};
 
@@ -104,6 +106,8 @@ fn open(context: &Context, args: &ImportArgs) -> Result<Store> {
         }
         Err(error) => return Err(error),
     }
+    // Not before there is something to import: a mistyped source leaves nothing behind.
+    probe(&args.source)?;
     let options = init::options(&args.create);
     if args.dry_run {
         return Store::create_on(files::memory(), &options);

@@ -120,6 +120,14 @@ pub struct ImportSummary {
     pub commit: CommitId,
 }
 
+/// Tells whether there is a tree to import, without reading it: to be asked before a store is created for it.
+///
+/// # Errors
+/// `BadInput` if there is none; failures of reading the folder.
+pub fn probe(source: &Path) -> Result<()> {
+    scan::Tree::open(source).map(|_| ())
+}
+
 /// Imports a backup tree: the folder that holds `opencti_data`, or that folder itself.
 ///
 /// # Errors

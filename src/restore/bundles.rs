@@ -40,7 +40,7 @@ pub fn bundles(
     event: &mut dyn FnMut(RestoreEvent<'_>),
     stop: &Stop,
 ) -> Result<RestoreSummary> {
-    bundles_from(&Stored::new(view, options.extension_refs)?, options, out, event, stop)
+    bundles_from(&Stored::new(&view.without_maps(), options.extension_refs)?, options, out, event, stop)
 }
 
 pub(super) fn bundles_from<S: Source>(

@@ -26,7 +26,7 @@ pub fn plan(
     event: &mut dyn FnMut(RestoreEvent<'_>),
     stop: &Stop,
 ) -> Result<RestoreSummary> {
-    plan_from(&Stored::new(view, options.extension_refs)?, options, unit, event, stop)
+    plan_from(&Stored::new(&view.without_maps(), options.extension_refs)?, options, unit, event, stop)
 }
 
 pub(super) fn plan_from<S: Source>(

@@ -30,7 +30,7 @@ pub fn tree(
     event: &mut dyn FnMut(RestoreEvent<'_>),
     stop: &Stop,
 ) -> Result<RestoreSummary> {
-    tree_from(&Stored::new(view, false)?, options, target, event, stop)
+    tree_from(&Stored::new(&view.without_maps(), false)?, options, target, event, stop)
 }
 
 pub(super) fn tree_from<S: Source>(

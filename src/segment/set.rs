@@ -25,6 +25,7 @@ pub struct Segments {
     store: StoreId,
     ids: Vec<SegmentId>,
     active: Option<SegmentId>,
+    mapped: bool,
     slots: Slots,
     dictionaries: Arc<Mutex<HashMap<DictionaryId, Arc<Dictionary>>>>,
 }
@@ -77,7 +78,16 @@ impl Segments {
             Slots::Recent(Mutex::default())
         };
         let dictionaries = before.map(|before| before.dictionaries.clone()).unwrap_or_default();
-        Segments { vfs, store, ids, active, slots, dictionaries }
+        Segments { vfs, store, ids, active, mapped: true, slots, dictionaries }
+    }
+
+    /// The same set, nothing of it mapped: an error of the disk is then an error and not a signal. For those who read
+    /// everything.
+    #[must_use]
+    pub fn unmapped(&self) -> Segments {
+        let ids = self.ids.clone();
+        let set = Segments::new(self.vfs.clone(), self.store, ids, self.active, None);
+        Segments { mapped: false, dictionaries: self.dictionaries.clone(), ..set }
     }
 
     /// The same set without some of its segments.
@@ -148,7 +158,7 @@ impl Segments {
 
     fn open(&self, id: SegmentId) -> Result<Option<Arc<Segment>>> {
         let Some(file) = self.vfs.open(&segment::file_name(id))? else { return Ok(None) };
-        let sealed = self.active != Some(id);
+        let sealed = self.mapped && self.active != Some(id);
         let all = || self.known_dictionaries();
         Segment::open(file, id, self.store, sealed, &all).map(|segment| Some(Arc::new(segment)))
     }

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::open::load_config;
-use crate::error::{Damage, Error, Place, Result};
+use crate::error::{Damage, Error, Result};
 use crate::format::commit;
 use crate::format::put::{self, PutKind};
 use crate::format::record::{HEAD_BYTES, Head, Tag};
-use crate::format::segment::{HEADER_BYTES, file_name};
+use crate::format::segment::HEADER_BYTES;
 use crate::id::{Location, SegmentId};
 use crate::segment::{Segment, Segments, Step, Walk};
 use crate::vfs::ReadVfs;
@@ -18,16 +18,14 @@ const SHOWN_BYTES: usize = 64;
 /// Bytes a line of hex.
 const LINE_BYTES: usize = 16;
 
-/// Dumps one segment, damaged bytes included.
+/// Dumps one segment, damaged bytes included. `false` if there is no such file.
 ///
 /// # Errors
 /// `NoStore`, failures of reading and of `out`. Damage is shown, not an error.
-pub fn dump(vfs: &Arc<dyn ReadVfs>, segment: SegmentId, out: &mut dyn Write) -> Result<()> {
+pub fn dump(vfs: &Arc<dyn ReadVfs>, segment: SegmentId, out: &mut dyn Write) -> Result<bool> {
     let config = load_config(vfs, &mut Vec::new())?;
     let segments = Segments::new(vfs.clone(), config.store, vec![segment], Some(segment), None);
-    let Some(segment) = segments.get(segment)? else {
-        return Err(Error::damaged(Place::whole(file_name(segment)), Damage::Missing));
-    };
+    let Some(segment) = segments.get(segment)? else { return Ok(false) };
     let mut dump = Dump { segment: &segment, out };
     dump.header()?;
     let mut walk = segment.walk(None)?;
@@ -38,7 +36,8 @@ pub fn dump(vfs: &Arc<dyn ReadVfs>, segment: SegmentId, out: &mut dyn Write) -> 
         }
     }
     let end = walk.position();
-    dump.line(&format!("{end:>10}  end"))
+    dump.line(&format!("{end:>10}  end"))?;
+    Ok(true)
 }
 
 struct Dump<'d> {

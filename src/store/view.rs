@@ -262,6 +262,15 @@ impl View {
         Ok(keys)
     }
 
+    /// The same state, read by positioned reads instead of memory maps: an error of the disk is then an `Io` error and
+    /// not a signal that ends the process. For those who read everything; lookups are slower.
+    #[must_use]
+    pub fn without_maps(&self) -> View {
+        let mut state = State::clone(&self.state);
+        state.segments = Arc::new(state.segments.unmapped());
+        View::new(self.inner.clone(), Arc::new(state))
+    }
+
     /// Reads what was committed since, by any process, and returns the newer state.
     ///
     /// # Errors

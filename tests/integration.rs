@@ -4,6 +4,7 @@
     clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "tests may fail; what they share is no test function, which the lints' own exception asks for"
 )]
@@ -11,6 +12,7 @@
 mod changes;
 mod cli;
 mod common;
+mod damage;
 mod floors;
 mod format;
 mod sample;

@@ -1,6 +1,6 @@
 //! The `hints.<commit>` file: MessagePack, advisory, rebuilt by replay when absent or damaged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ pub struct Hints {
     pub segments: BTreeMap<u32, SegmentHints>,
     /// Keys that repair declared lost.
     pub lost: u64,
+    /// Segments that a compaction left out and that await their removal. Only these may be removed.
+    pub dead: BTreeSet<u32>,
 }
 
 /// Returns the path of the hints of a commit.

@@ -78,6 +78,12 @@ impl RunRow {
     pub fn new(run: RunKey) -> RunRow {
         RunRow { run, ..RunRow::default() }
     }
+
+    /// Tells whether the run is one to be listed: not deleted, and known by its own record, or by its snapshots where
+    /// that record is lost.
+    pub fn is_live(&self) -> bool {
+        !self.deleted && (self.at.is_some() || self.snapshots > 0)
+    }
 }
 
 /// The answer of a lookup.

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
-use zstd::zstd_safe::{CParameter, DCtx, DDict, get_error_name};
+use zstd::zstd_safe::{CParameter, DCtx, DDict, get_error_name, get_frame_content_size};
 
 use crate::error::{Damage, Error, Result};
 use crate::id::DictionaryId;
@@ -63,8 +63,12 @@ impl Dictionary {
     /// # Errors
     /// `Content` if it does not decompress within the limit.
     pub fn unpack(packed: &[u8]) -> std::result::Result<Arc<Dictionary>, Damage> {
-        let content = zstd::bulk::decompress(packed, DICTIONARY_MAX_BYTES)
-            .map_err(|error| Damage::Content { what: "dictionary", reason: error.to_string() })?;
+        let bad = |reason: &str| Damage::Content { what: "dictionary", reason: reason.to_owned() };
+        let len = get_frame_content_size(packed).ok().flatten().ok_or_else(|| bad("no length"))?;
+        let len = usize::try_from(len).ok().filter(|len| *len <= DICTIONARY_MAX_BYTES);
+        let mut content = Vec::with_capacity(len.ok_or_else(|| bad("too long"))?);
+        let decoded = DECODER.with_borrow_mut(|context| context.decompress(&mut content, packed));
+        decoded.map_err(|code| bad(get_error_name(code)))?;
         Ok(Dictionary::new(content))
     }
 

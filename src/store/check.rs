@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::log::{LogPosition, read_log};
-use super::open::{UseIndex, load, load_config};
+use super::open::{UseIndex, load, load_true_config};
 use crate::error::{Damage, Error, Place, Result};
 use crate::id::{Key, SegmentId};
 use crate::progress::{Progress, Stop};
@@ -122,16 +122,16 @@ pub fn check(
     sink: &mut dyn CheckSink,
     stop: &Stop,
 ) -> Result<CheckSummary> {
-    let config = load_config(vfs, &mut Vec::new())?;
+    let config = load_true_config(vfs, &mut Vec::new())?;
     let mut report = Report { sink, summary: CheckSummary::default() };
-    files::config(vfs, &mut report)?;
+    files::config(vfs, config.store, &mut report)?;
     let loaded = match load(vfs, UseIndex::Newest, false) {
         Err(error) if error.is_damage() => load(vfs, UseIndex::Never, false)?,
         loaded => loaded?,
     };
     let state = loaded.working.state;
     files::strays(vfs, &state, &mut report)?;
-    files::dictionaries(vfs, &mut report)?;
+    files::dictionaries(vfs, &state, &mut report)?;
     files::index(vfs, config, &state, &mut report)?;
     let mut position = LogPosition::default();
     let segments = state.segments.clone();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::inner::replace_file;
-use super::open::{is_index_damage, parse_index_name, seed_of};
+use super::open::{files_of, is_index_damage, parse_index_name, seed_of};
 use super::state::{IndexFile, Keys};
 use super::txn::Writer;
 use crate::error::Result;
@@ -173,7 +173,7 @@ impl Writer {
         let in_use: Vec<String> =
             state.layers.iter().map(|layer| layer.kind().file_name(layer.covered().commit)).collect();
         let hints_name = hints::file_name(state.position.link.id);
-        for entry in self.vfs.list("")?.unwrap_or_default() {
+        for entry in files_of(&self.vfs.list("")?.unwrap_or_default()) {
             let is_index = parse_index_name(&entry.name).is_some();
             let is_hints = entry.name.strip_prefix("hints.").is_some_and(|rest| rest.parse::<u64>().is_ok());
             let keep = in_use.contains(&entry.name) || entry.name == hints_name;

@@ -337,6 +337,9 @@ impl Writer {
                     self.vfs.sync_dir(DATA_DIR)?;
                 }
                 self.working.state.dead = std::sync::Arc::default();
+                if let Some(hints) = &mut self.working.hints {
+                    hints.dead.clear();
+                }
                 self.inner.publish(&self.working.state);
                 0
             }

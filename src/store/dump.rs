@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::open::load_config;
+use super::open::load_true_config;
 use crate::error::{Damage, Error, Result};
 use crate::format::commit;
 use crate::format::put::{self, PutKind};
@@ -23,7 +23,7 @@ const LINE_BYTES: usize = 16;
 /// # Errors
 /// `NoStore`, failures of reading and of `out`. Damage is shown, not an error.
 pub fn dump(vfs: &Arc<dyn ReadVfs>, segment: SegmentId, out: &mut dyn Write) -> Result<bool> {
-    let config = load_config(vfs, &mut Vec::new())?;
+    let config = load_true_config(vfs, &mut Vec::new())?;
     let segments = Segments::new(vfs.clone(), config.store, vec![segment], Some(segment), None);
     let Some(segment) = segments.get(segment)? else { return Ok(false) };
     let mut dump = Dump { segment: &segment, out };

@@ -75,6 +75,8 @@ struct Unresolved {
     open: Open,
     segment: SegmentId,
     end: u32,
+    /// What is wrong with the header, told if something in the segment was committed.
+    header: Option<(Location, Damage)>,
 }
 
 /// Reads the log from `position` on. On return `position` is the last commit.
@@ -86,8 +88,15 @@ pub(crate) fn read_log(
     position: &mut LogPosition,
     sink: &mut dyn LogSink,
 ) -> Result<()> {
-    let (unresolved, absent, listed) = (None, Vec::new(), None);
-    let mut reader = LogReader { position, sink, segments: segments.ids(), unresolved, absent, listed };
+    let mut reader = LogReader {
+        position,
+        sink,
+        segments: segments.ids(),
+        unresolved: None,
+        torn_header: None,
+        absent: Vec::new(),
+        listed: None,
+    };
     let from = reader.position.link.at.segment;
     let started = reader.position.link.id.0 > 0;
     for id in segments.ids().iter().filter(|id| !started || **id >= from) {
@@ -109,6 +118,8 @@ struct LogReader<'r> {
     absent: Vec<(SegmentId, Location, u32, CommitId)>,
     /// The live segments by the last COMMIT that lists them, and where that COMMIT lies.
     listed: Option<(Vec<(SegmentId, SegmentId)>, SegmentId)>,
+    /// A header that a crash may have torn: damage only if something in its segment was committed.
+    torn_header: Option<(Location, Damage)>,
 }
 
 impl LogReader<'_> {
@@ -116,10 +127,13 @@ impl LogReader<'_> {
         if start == HEADER_LEN {
             match segment.header() {
                 Ok(header) => self.settle(Some(header.previous))?,
-                // Then the first COMMIT of this segment tells what came before it.
-                Err(damage) => {
+                Err(damage @ (Damage::Foreign { .. } | Damage::Misplaced { .. })) => {
                     let at = Location { segment: segment.id(), offset: 0 };
                     self.sink.damage(at, HEADER_LEN, damage.clone())?;
+                }
+                // Then the first COMMIT of this segment tells what came before it.
+                Err(damage) => {
+                    self.torn_header = Some((Location { segment: segment.id(), offset: 0 }, damage.clone()));
                 }
             }
         }
@@ -128,25 +142,33 @@ impl LogReader<'_> {
         let mut open = Open::default();
         while let Some(step) = walk.step()? {
             match step {
-                Step::Gap { offset, len, damage } => open.gap(offset, len, damage),
+                Step::Gap { offset, len, damage } => {
+                    self.gap(segment, &mut walk, &mut open, (offset, len), damage)?;
+                }
                 Step::Record { offset, head } => {
-                    self.record(segment.id(), &mut walk, &mut open, offset, head)?;
+                    self.record(segment, &mut walk, &mut open, offset, head)?;
                 }
             }
         }
-        self.end_of_segment(segment, &mut walk, open)?;
+        let header = self.torn_header.take();
+        if open.start.is_some() || header.is_some() {
+            self.settle(None)?;
+            // Held until the next header tells whether a COMMIT stood there.
+            let (segment, end) = (segment.id(), walk.position());
+            self.unresolved = Some(Unresolved { open, segment, end, header });
+        }
         self.sink.segment_done(segment, len)
     }
 
     fn record(
         &mut self,
-        segment: SegmentId,
+        segment: &Segment,
         walk: &mut Walk<'_>,
         open: &mut Open,
         offset: u32,
         head: Head,
     ) -> Result<()> {
-        let at = Location { segment, offset };
+        let at = Location { segment: segment.id(), offset };
         match head.tag {
             Tag::Dictionary => self.sink.record(walk, at, &head),
             Tag::Put | Tag::Delete => {
@@ -163,34 +185,29 @@ impl LogReader<'_> {
                         let open = std::mem::take(open);
                         self.commit(&open, at, &head, &commit)
                     }
-                    Err(damage) => {
-                        open.gap(offset, head.size, damage);
-                        Ok(())
-                    }
+                    Err(damage) => self.gap(segment, walk, open, (offset, head.size), damage),
                 }
             }
         }
     }
 
     fn commit(&mut self, open: &Open, at: Location, head: &Head, commit: &CommitData) -> Result<()> {
-        self.settle(Some(commit.previous))?;
+        if self.unresolved.is_some() {
+            self.settle(Some(commit.previous))?;
+        }
+        self.tell_header()?;
         let link = CommitLink { id: commit.id, at, data_crc: head.data_crc };
         let wrong = |what| Damage::Transaction { commit: commit.id, what };
-        if commit.previous != self.position.link {
-            let before = commit.previous.at.segment;
-            if self.segments.binary_search(&before).is_ok() {
-                self.sink.damage(at, head.size, Damage::Chain { commit: commit.id })?;
-            } else {
-                // Compacted away, or lost: the last COMMIT that lists the live segments tells.
-                self.absent.push((before, at, head.size, commit.id));
-            }
-        }
-        if !commit.live.is_empty() {
-            self.listed = Some((commit.live.clone(), at.segment));
-        }
         for (offset, len, damage) in &open.gaps {
             let at = Location { segment: at.segment, offset: *offset };
             self.sink.damage(at, *len, damage.clone())?;
+        }
+        if commit.previous != self.position.link {
+            // A gap that swallowed the COMMIT before explains it; else something is missing.
+            self.broken_chain(commit.previous.at.segment, at, head.size, commit.id)?;
+        }
+        if !commit.live.is_empty() {
+            self.listed = Some((commit.live.clone(), at.segment));
         }
         let count = u32::try_from(open.records.len()).unwrap_or(u32::MAX);
         if open.gaps.is_empty() && count != commit.records {
@@ -202,6 +219,16 @@ impl LogReader<'_> {
             LogPosition { link, end: at.offset.saturating_add(head.size), next_segment: commit.next_segment };
         let end = self.position.end;
         self.sink.transaction(&Transaction { records: &open.records, commit: Some(commit), link, end })
+    }
+
+    /// A COMMIT that does not follow the one before it: damage, unless its predecessor was compacted away.
+    fn broken_chain(&mut self, before: SegmentId, at: Location, len: u32, commit: CommitId) -> Result<()> {
+        if self.segments.binary_search(&before).is_ok() {
+            return self.sink.damage(at, len, Damage::Chain { commit });
+        }
+        // Compacted away, or lost: the last COMMIT that lists the live segments tells.
+        self.absent.push((before, at, len, commit));
+        Ok(())
     }
 
     /// A predecessor in a segment that compaction left out is no loss; any other is.
@@ -217,14 +244,26 @@ impl LogReader<'_> {
         Ok(())
     }
 
-    /// What no COMMIT covers: adopted, held until the next header is read, or a tail.
-    fn end_of_segment(&mut self, segment: &Segment, walk: &mut Walk<'_>, open: Open) -> Result<()> {
-        let Some(_) = open.start else { return Ok(()) };
-        if let Some(link) = self.nearly_committed(segment, walk, &open)? {
-            return self.adopt(&open, link);
+    /// Bytes that are no record: the COMMIT of the records before them if they come close to it.
+    fn gap(
+        &mut self,
+        segment: &Segment,
+        walk: &mut Walk<'_>,
+        open: &mut Open,
+        (offset, len): (u32, u32),
+        damage: Damage,
+    ) -> Result<()> {
+        let Some(link) = self.nearly_committed(segment, walk, open, offset, len)? else {
+            open.gap(offset, len, damage);
+            return Ok(());
+        };
+        let commit_len = HEAD_LEN.saturating_add(COMMIT_DATA_LEN);
+        open.gap(offset, commit_len, damage.clone());
+        self.tell_header()?;
+        self.adopt(&std::mem::take(open), link)?;
+        if len > commit_len {
+            open.gap(offset.saturating_add(commit_len), len.saturating_sub(commit_len), damage);
         }
-        self.settle(None)?;
-        self.unresolved = Some(Unresolved { open, segment: segment.id(), end: walk.position() });
         Ok(())
     }
 
@@ -234,10 +273,11 @@ impl LogReader<'_> {
         segment: &Segment,
         walk: &mut Walk<'_>,
         open: &Open,
+        offset: u32,
+        len: u32,
     ) -> Result<Option<CommitLink>> {
-        let [(offset, len, _)] = open.gaps.as_slice() else { return Ok(None) };
         let expect_len = HEAD_LEN.saturating_add(COMMIT_DATA_LEN);
-        if *len != expect_len || offset.saturating_add(*len) != walk.position() {
+        if open.records.is_empty() || !open.gaps.is_empty() || len < expect_len {
             return Ok(None);
         }
         let id = CommitId(self.position.link.id.0.saturating_add(1));
@@ -252,28 +292,52 @@ impl LogReader<'_> {
         let next = self.position.next_segment.max(SegmentId(segment.id().0.saturating_add(1)));
         expect.next_segment = next;
         let data = commit::encode(&expect);
-        let found = walk.bytes(*offset, usize::try_from(*len).unwrap_or(0))?;
+        let found = walk.bytes(offset, usize::try_from(expect_len).unwrap_or(0))?;
         let Some((head, bytes)) =
-            segment.bindings().encode_like(*offset, Tag::Commit, &COMMIT_KEY, &data, found)
+            segment.bindings().encode_like(offset, Tag::Commit, &COMMIT_KEY, &data, found)
         else {
             return Ok(None);
         };
         let bits: u32 = bytes.iter().zip(found).map(|(a, b)| (a ^ b).count_ones()).sum();
-        let at = Location { segment: segment.id(), offset: *offset };
+        let at = Location { segment: segment.id(), offset };
         Ok((bits <= ADOPT_MAX_BITS).then_some(CommitLink { id, at, data_crc: head.data_crc }))
     }
 
     /// Decides about the end of the segment before, now that the next header is known.
     fn settle(&mut self, previous: Option<CommitLink>) -> Result<()> {
-        let Some(unresolved) = self.unresolved.take() else { return Ok(()) };
-        let Unresolved { open, segment, end } = unresolved;
-        // Whoever created the next segment knew that COMMIT: it was durable then.
-        let names_it = |link: &CommitLink| link.at.segment == segment && link.id > self.position.link.id;
-        if let Some(link) = previous.filter(names_it) {
-            return self.adopt(&open, link);
+        if let Some(Unresolved { open, segment, end, header }) = self.unresolved.take() {
+            // Whoever created the next segment knew that COMMIT: it was durable then.
+            let names_it = |link: &CommitLink| link.at.segment == segment && link.id > self.position.link.id;
+            if let Some(link) = previous.filter(names_it) {
+                if let Some((at, damage)) = header {
+                    self.sink.damage(at, HEADER_LEN, damage)?;
+                }
+                return self.adopt(&open, link);
+            }
+            let start = open.start.unwrap_or(0);
+            self.sink.tail(Location { segment, offset: start }, end.saturating_sub(start))?;
         }
-        let start = open.start.unwrap_or(end);
-        self.sink.tail(Location { segment, offset: start }, end.saturating_sub(start))
+        let Some(link) = previous.filter(|link| link.id > self.position.link.id) else { return Ok(()) };
+        // It, and all before it that are missing too, went without leaving a record.
+        if self.segments.binary_search(&link.at.segment).is_ok() {
+            self.lost(&link)?;
+        } else {
+            let len = HEAD_LEN.saturating_add(COMMIT_DATA_LEN);
+            self.absent.push((link.at.segment, link.at, len, link.id));
+        }
+        self.position.link = link;
+        Ok(())
+    }
+
+    fn lost(&mut self, link: &CommitLink) -> Result<()> {
+        let len = HEAD_LEN.saturating_add(COMMIT_DATA_LEN);
+        self.sink.damage(link.at, len, Damage::CommitLost { commit: link.id })
+    }
+
+    /// Reports the header of a segment that turned out to hold something committed.
+    fn tell_header(&mut self) -> Result<()> {
+        let Some((at, damage)) = self.torn_header.take() else { return Ok(()) };
+        self.sink.damage(at, HEADER_LEN, damage)
     }
 
     fn adopt(&mut self, open: &Open, link: CommitLink) -> Result<()> {
@@ -285,6 +349,9 @@ impl LogReader<'_> {
                 damage.clone()
             };
             self.sink.damage(Location { segment, offset: *offset }, *len, damage)?;
+        }
+        if !open.gaps.iter().any(|(offset, ..)| *offset == link.at.offset) {
+            self.lost(&link)?;
         }
         let end = link.at.offset.saturating_add(HEAD_LEN).saturating_add(COMMIT_DATA_LEN);
         let next = self.position.next_segment.max(SegmentId(segment.0.saturating_add(1)));

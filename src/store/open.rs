@@ -12,11 +12,11 @@ use crate::error::{Damage, Error, Place, Result};
 use crate::format::config::{self, CONFIG_FILE, CONFIG_MAX_BYTES, Config};
 use crate::format::hints;
 use crate::format::index::FileKind;
-use crate::format::segment::{self, CommitLink};
-use crate::id::{CommitId, SegmentId};
+use crate::format::segment::{self, CommitLink, SegmentHeader};
+use crate::id::{CommitId, SegmentId, StoreId};
 use crate::index::{Index, Overlay};
 use crate::segment::Segments;
-use crate::vfs::{Lock, ReadVfs};
+use crate::vfs::{DirEntry, Kind, Lock, ReadVfs};
 
 /// How often a listing is repeated when a file of it is gone by the time it is opened.
 const LIST_TRIES: usize = 8;
@@ -60,26 +60,35 @@ pub(crate) fn load(vfs: &Arc<dyn ReadVfs>, use_index: UseIndex, use_hints: bool)
     loop {
         tries = tries.saturating_add(1);
         let mut notices = Vec::new();
-        let config = load_config(vfs, &mut notices)?;
-        match load_state(vfs, config, use_index, use_hints, &mut notices) {
-            Ok(Some(working)) => return Ok(Loaded { config, working, notices, readers }),
-            Ok(None) if tries < LIST_TRIES => {}
-            Ok(None) => return Err(Error::damaged(Place::whole("index"), Damage::Missing)),
-            Err(error) if is_index_damage(&error) && use_index == UseIndex::Newest => {
-                let working = load_state(vfs, config, UseIndex::Never, use_hints, &mut notices)?;
+        let mut config = load_config(vfs, &mut notices)?;
+        let loaded = match load_state(vfs, config, use_index, use_hints, &mut notices) {
+            // The tail's records are held against the index, so a damaged page of it may show only now.
+            Err(error) if is_index_damage(&error) && use_index != UseIndex::Never => {
                 notices.push(format!("{error}; the whole log is read instead"));
-                if let Some(working) = working {
-                    return Ok(Loaded { config, working, notices, readers });
+                load_state(vfs, config, UseIndex::Never, use_hints, &mut notices)?
+            }
+            loaded => loaded?,
+        };
+        let loaded = match loaded {
+            // An index that was opened proves the config; without one it takes a look at the segments.
+            Some(working) if working.state.layers.is_empty() => {
+                let claimed = config.store;
+                config = load_true_config(vfs, &mut Vec::new())?;
+                if config.store == claimed {
+                    Some(working)
+                } else {
+                    notices = vec![format!("config is of store {claimed}; using what the segments say")];
+                    load_state(vfs, config, use_index, use_hints, &mut notices)?
                 }
             }
-            Err(error) => return Err(error),
+            loaded => loaded,
+        };
+        match loaded {
+            Some(working) => return Ok(Loaded { config, working, notices, readers }),
+            None if tries < LIST_TRIES => {}
+            None => return Err(Error::damaged(Place::whole("index"), Damage::Missing)),
         }
     }
-}
-
-/// Tells whether an error is about an index file, which the log can replace.
-pub(crate) fn is_index_damage(error: &Error) -> bool {
-    matches!(error, Error::Damaged { place, .. } if place.file.starts_with("index."))
 }
 
 /// Reads the config file, or what the segments say of it.
@@ -94,29 +103,64 @@ pub(crate) fn load_config(vfs: &Arc<dyn ReadVfs>, notices: &mut Vec<String>) -> 
         Err(error @ Error::TooLarge { .. }) => error.to_string(),
         Err(other) => return Err(other),
     };
-    for id in list_segments(&**vfs)? {
+    let Some(config) = config_of_segments(&**vfs, None)? else {
+        return Err(Error::NoStore { path: vfs.root().to_path_buf() });
+    };
+    notices.push(format!("{damage}; using what the segments say"));
+    Ok(config)
+}
+
+/// Reads the config, and holds it against the segments: one that is intact but another store's would make all of
+/// them foreign. One positioned read for each segment up to the first that agrees.
+///
+/// # Errors
+/// As for [`load_config`].
+pub(crate) fn load_true_config(vfs: &Arc<dyn ReadVfs>, notices: &mut Vec<String>) -> Result<Config> {
+    let config = load_config(vfs, notices)?;
+    let Some(other) = config_of_segments(&**vfs, Some(config.store))? else { return Ok(config) };
+    if other.store == config.store {
+        return Ok(config);
+    }
+    notices.push(format!("config is of store {}; using what the segments say", config.store));
+    Ok(other)
+}
+
+/// Reads what the segments say of their store: the one that is `expected` if any belongs to it, else the one
+/// that most belong to.
+fn config_of_segments(vfs: &dyn ReadVfs, expected: Option<StoreId>) -> Result<Option<Config>> {
+    let mut found: Vec<(Config, usize)> = Vec::new();
+    for id in list_segments(vfs)? {
         let Some(file) = vfs.open(&segment::file_name(id))? else { continue };
         let mut bytes = [0u8; segment::HEADER_BYTES];
         let got = file.read_at(&mut bytes, 0)?;
-        if let Ok(header) = segment::decode(bytes.get(..got).unwrap_or_default(), id, None) {
-            notices.push(format!("{damage}; using what segment {id} says"));
-            return Ok(Config {
-                store: header.store,
-                segment_size: header.segment_size,
-                compressed: header.compressed,
-            });
+        let Ok(header) = segment::decode(bytes.get(..got).unwrap_or_default(), id, None) else { continue };
+        let SegmentHeader { store, segment_size, compressed, .. } = header;
+        let config = Config { store, segment_size, compressed };
+        if expected == Some(store) {
+            return Ok(Some(config));
+        }
+        match found.iter_mut().find(|(other, _)| other.store == store) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => found.push((config, 1)),
         }
     }
-    Err(Error::NoStore { path: vfs.root().to_path_buf() })
+    // Of equal numbers the first: it is the oldest.
+    found.reverse();
+    Ok(found.into_iter().max_by_key(|(_, count)| *count).map(|(config, _)| config))
 }
 
 /// Lists the segments, ascending.
 pub(crate) fn list_segments(vfs: &dyn ReadVfs) -> Result<Vec<SegmentId>> {
     let entries = vfs.list(DATA_DIR)?.unwrap_or_default();
     let mut ids: Vec<SegmentId> =
-        entries.iter().filter_map(|entry| segment::parse_file_name(&entry.name)).collect();
+        files_of(&entries).filter_map(|entry| segment::parse_file_name(&entry.name)).collect();
     ids.sort_unstable();
     Ok(ids)
+}
+
+/// Leaves out what only has the name of a file of the store.
+pub(crate) fn files_of(entries: &[DirEntry]) -> impl Iterator<Item = &DirEntry> {
+    entries.iter().filter(|entry| entry.kind == Kind::File)
 }
 
 /// Reads the commit and the kind of an index file from its name.
@@ -131,6 +175,11 @@ pub(crate) fn parse_index_name(name: &str) -> Option<(CommitId, FileKind)> {
     (kind.file_name(CommitId(commit)) == name).then_some((CommitId(commit), kind))
 }
 
+/// Tells whether an error is about an index file, which the log can replace.
+pub(crate) fn is_index_damage(error: &Error) -> bool {
+    matches!(error, Error::Damaged { place, .. } if place.file.starts_with("index."))
+}
+
 /// Builds the state; `None` if a file that was listed is gone.
 fn load_state(
     vfs: &Arc<dyn ReadVfs>,
@@ -140,7 +189,7 @@ fn load_state(
     notices: &mut Vec<String>,
 ) -> Result<Option<Working>> {
     let mut files: Vec<(CommitId, FileKind)> = Vec::new();
-    for entry in vfs.list("")?.unwrap_or_default() {
+    for entry in files_of(&vfs.list("")?.unwrap_or_default()) {
         files.extend(parse_index_name(&entry.name));
     }
     // The segments are listed after the index: a segment that the index names exists by then.
@@ -161,7 +210,7 @@ fn load_state(
     } else {
         None
     };
-    let (ids, dead) = split_dead(ids, &layers);
+    let (ids, dead) = split_dead(vfs, config, ids, &layers)?;
     let active = active_segment(vfs, &layers, &ids)?;
     let segments = Segments::new(vfs.clone(), config.store, ids, active, None);
     report_missing(&layers, &segments, notices);
@@ -182,16 +231,27 @@ fn load_state(
     Ok(Some(working))
 }
 
-/// Tells the segments of the state from those that a compaction left behind: the newest index file lists the
-/// former, and what was created after it has a higher number.
-fn split_dead(ids: Vec<SegmentId>, layers: &[Arc<IndexFile>]) -> (Vec<SegmentId>, BTreeSet<SegmentId>) {
-    let Some(newest) = layers.first() else { return (ids, BTreeSet::new()) };
+/// Tells the segments of the state from those that a compaction left behind. The newest index file does not list
+/// the latter; that they may be forgotten is said by the hints of its commit alone, as a listing may lack a segment
+/// for other reasons: one that was lost, and came back.
+fn split_dead(
+    vfs: &Arc<dyn ReadVfs>,
+    config: Config,
+    ids: Vec<SegmentId>,
+    layers: &[Arc<IndexFile>],
+) -> Result<(Vec<SegmentId>, BTreeSet<SegmentId>)> {
+    let Some(newest) = layers.first() else { return Ok((ids, BTreeSet::new())) };
     let next = newest.covered().next_segment;
     let listed: Result<BTreeSet<SegmentId>> = newest.segments().map(|row| row.map(|(id, _)| id)).collect();
     // A damaged list condemns nothing; it is found when the index is asked.
-    let Ok(listed) = listed else { return (ids, BTreeSet::new()) };
-    let (live, dead): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| *id >= next || listed.contains(id));
-    (live, dead.into_iter().collect())
+    let Ok(listed) = listed else { return Ok((ids, BTreeSet::new())) };
+    if ids.iter().all(|id| *id >= next || listed.contains(id)) {
+        return Ok((ids, BTreeSet::new()));
+    }
+    let hints = load_hints(vfs, config, newest.covered().commit, &mut Vec::new())?.unwrap_or_default();
+    let is_dead = |id: &SegmentId| hints.dead.contains(&id.0) && !listed.contains(id);
+    let (dead, live): (Vec<_>, Vec<_>) = ids.into_iter().partition(is_dead);
+    Ok((live, dead.into_iter().collect()))
 }
 
 /// Derives the seed of the index's hash from the store's identity.

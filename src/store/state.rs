@@ -173,7 +173,7 @@ impl State {
                 rows.entry(row.run).or_insert(row);
             }
         }
-        Ok(rows.into_values().filter(|row| row.at.is_some() && !row.deleted).collect())
+        Ok(rows.into_values().filter(RunRow::is_live).collect())
     }
 
     /// Returns the newest records of a run in the order of the index, tombstones included.

@@ -7,6 +7,7 @@ use super::open::{UseIndex, is_index_damage, load};
 use super::snapshot::Snapshot;
 use super::state::{Keys, State};
 use crate::error::{Error, Result};
+use crate::format::put::PutKind;
 use crate::id::{CommitId, Instant, Key, ObjectKey, RunKey};
 use crate::index::{Entry, RecordKeys, RunRow};
 
@@ -150,7 +151,7 @@ impl View {
     /// As for [`runs`](View::runs).
     pub fn run(&self, run: RunKey) -> Result<Option<RunInfo>> {
         let row = self.ask(|state| state.run_row(run))?;
-        row.filter(|row| row.at.is_some() && !row.deleted).map(|row| self.run_info(&row)).transpose()
+        row.filter(RunRow::is_live).map(|row| self.run_info(&row)).transpose()
     }
 
     /// One run by its directory name, whose instant the caller has parsed.
@@ -161,7 +162,7 @@ impl View {
         let mut key = Some(RunKey::new(at, 0));
         while let Some(run) = key.filter(|run| run.instant() == at) {
             let Some(row) = self.ask(|state| state.run_row(run))? else { return Ok(None) };
-            if !row.deleted && row.at.is_some() {
+            if row.is_live() {
                 let info = self.run_info(&row)?;
                 if info.name == name {
                     return Ok(Some(info));
@@ -200,7 +201,10 @@ impl View {
     /// # Errors
     /// Failures of reading the index.
     pub fn iter_run(&self, run: RunKey) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
-        self.read_entries(run, |entry| !entry.flags.tombstone && !entry.flags.alias)
+        // That an entry is an alias may stand on a damaged record, so it is read to be sure.
+        let is_alias =
+            |read: &Result<Snapshot<'_>>| read.as_ref().is_ok_and(|it| it.kind() == PutKind::Alias);
+        Ok(self.read_entries(run)?.filter(move |read| !is_alias(read)))
     }
 
     /// Like [`iter_run`](View::iter_run), with aliases.
@@ -208,16 +212,12 @@ impl View {
     /// # Errors
     /// As for `iter_run`.
     pub fn records_of_run(&self, run: RunKey) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
-        self.read_entries(run, |entry| !entry.flags.tombstone)
+        self.read_entries(run)
     }
 
-    fn read_entries(
-        &self,
-        run: RunKey,
-        wanted: impl Fn(&Entry) -> bool,
-    ) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
+    fn read_entries(&self, run: RunKey) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
         let mut entries = self.ask(|state| state.entries_of(run))?;
-        entries.retain(|entry| wanted(entry));
+        entries.retain(|entry| !entry.flags.tombstone);
         Ok(entries.into_iter().filter_map(move |entry| self.read_entry(run, &entry).transpose()))
     }
 

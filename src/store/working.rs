@@ -224,6 +224,7 @@ impl Working {
         self.state.dead = Arc::new(dead);
         if let Some(hints) = &mut self.hints {
             hints.segments.retain(|id, _| is_live(SegmentId(*id)));
+            hints.dead = self.state.dead.iter().map(|id| id.0).collect();
         }
         let old = &self.state.overlay;
         if old.iter().all(|(_, entry)| is_live(entry.at.segment)) {

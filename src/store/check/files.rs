@@ -1,5 +1,6 @@
 //! The files beside the log: config, dictionaries, index, hints, and what does not belong.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Report;
@@ -8,21 +9,24 @@ use crate::format::config::{self, CONFIG_FILE, CONFIG_MAX_BYTES, Config};
 use crate::format::hints;
 use crate::format::index::FileKind;
 use crate::format::segment;
-use crate::id::CommitId;
+use crate::id::{CommitId, DictionaryId, StoreId};
 use crate::index::Index;
-use crate::segment::set::{parse_dictionary_name, read_dictionary};
+use crate::segment::set::{dictionary_file_name, parse_dictionary_name, read_dictionary};
 use crate::store::inner::{DATA_DIR, LOCK_FILE, READERS_FILE};
-use crate::store::open::parse_index_name;
+use crate::store::open::{files_of, parse_index_name};
 use crate::store::state::State;
 use crate::vfs::{Kind, ReadVfs};
 
 /// Where repair keeps what it set aside.
 const QUARANTINE_DIR: &str = "quarantine";
 
-/// Checks the config file.
-pub(super) fn config(vfs: &Arc<dyn ReadVfs>, report: &mut Report<'_>) -> Result<()> {
+/// Checks the config file of the store that the segments belong to.
+pub(super) fn config(vfs: &Arc<dyn ReadVfs>, expect: StoreId, report: &mut Report<'_>) -> Result<()> {
     match vfs.read(CONFIG_FILE, CONFIG_MAX_BYTES) {
         Ok(Some(bytes)) => match config::decode(&bytes) {
+            Ok(Config { store: actual, .. }) if actual != expect => {
+                report.damage(Place::whole(CONFIG_FILE), Damage::Foreign { expect, actual })
+            }
             Ok(_) => Ok(()),
             Err(error) => report.error(error),
         },
@@ -40,7 +44,7 @@ pub(super) fn strays(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<
     for entry in &entries {
         let name = entry.name.as_str();
         let is_index = parse_index_name(name).is_some();
-        let is_hints = name.strip_prefix("hints.").is_some_and(|rest| rest.parse::<u64>().is_ok());
+        let is_hints = is_hints_name(name);
         let is_file = name == CONFIG_FILE
             || name == LOCK_FILE
             || name == READERS_FILE
@@ -68,18 +72,38 @@ pub(super) fn strays(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<
             report.notice(Place::whole(name), "not a segment of the store; ignored")?;
         }
     }
+    for id in state.dead.iter() {
+        let place = Place::whole(segment::file_name(*id));
+        report.notice(place, "left behind by a compaction; the next writing command removes it")?;
+    }
     if state.layers.is_empty() && state.position.link.id.0 > 0 {
         report.notice(Place::whole("index"), "there is no index; the next writer builds it from the log")?;
     }
     Ok(())
 }
 
-/// Checks each dictionary's own file.
-pub(super) fn dictionaries(vfs: &Arc<dyn ReadVfs>, report: &mut Report<'_>) -> Result<()> {
-    for entry in vfs.list("")?.unwrap_or_default() {
+/// Checks each dictionary's own file, and that each dictionary that a segment needs has one.
+pub(super) fn dictionaries(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<'_>) -> Result<()> {
+    let mut needed = BTreeSet::new();
+    for id in state.segments.ids() {
+        let Some(segment) = state.segments.get(*id)? else { continue };
+        needed.extend(segment.header().as_ref().ok().map(|header| header.dictionary.0));
+    }
+    needed.remove(&DictionaryId::NONE.0);
+    for entry in files_of(&vfs.list("")?.unwrap_or_default()) {
         let Some(id) = parse_dictionary_name(&entry.name) else { continue };
+        needed.remove(&id.0);
         if let Err(error) = read_dictionary(&**vfs, id) {
             report.error(error)?;
+        }
+    }
+    for id in needed {
+        let id = DictionaryId(id);
+        let place = Place::whole(dictionary_file_name(id));
+        match state.segments.dictionary(id) {
+            Ok(_) => report
+                .notice(place, "the second copy of this dictionary is missing; segments have the first")?,
+            Err(error) => report.error(error)?,
         }
     }
     Ok(())
@@ -119,7 +143,17 @@ pub(super) fn index(
         }
     }
     let newest = state.layers.first().map(|layer| layer.covered().commit);
+    let own = newest.map(hints::file_name);
+    for entry in files_of(&vfs.list("")?.unwrap_or_default()) {
+        if is_hints_name(&entry.name) && own.as_ref() != Some(&entry.name) {
+            report.notice(Place::whole(&entry.name), "these hints are not in use")?;
+        }
+    }
     newest.map_or(Ok(()), |commit| check_hints(vfs, config, commit, report))
+}
+
+fn is_hints_name(name: &str) -> bool {
+    name.strip_prefix("hints.").is_some_and(|rest| rest.parse::<u64>().is_ok())
 }
 
 fn check_hints(

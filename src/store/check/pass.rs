@@ -25,6 +25,8 @@ pub(super) struct Pass<'p, 'r> {
     progress: Progress,
     /// Of the records since the last COMMIT: what they hold, and whether their bytes are good.
     seen: HashMap<Location, (Option<PutKind>, bool)>,
+    /// Records among them that are damaged. Told with their COMMIT: what was never committed may be torn.
+    torn: Vec<(Location, Head, Damage)>,
     /// What the log backs of the index.
     backed: Totals,
     mismatches: u64,
@@ -44,9 +46,9 @@ impl<'p, 'r> Pass<'p, 'r> {
             bytes_total = bytes_total.saturating_add(len);
         }
         let progress = Progress { bytes_total, ..Progress::default() };
-        let (seen, backed, mismatches) = (HashMap::new(), Totals::default(), 0);
-        let segment = SegmentReport::default();
-        Ok(Pass { state, level, report, stop, progress, seen, backed, mismatches, segment })
+        let (seen, torn) = (HashMap::new(), Vec::new());
+        let (backed, mismatches, segment) = (Totals::default(), 0, SegmentReport::default());
+        Ok(Pass { state, level, report, stop, progress, seen, torn, backed, mismatches, segment })
     }
 
     fn place(at: Location) -> Place {
@@ -73,8 +75,7 @@ impl<'p, 'r> Pass<'p, 'r> {
             return Ok((kind, true));
         }
         if let Err(damage) = walk.verify(at.offset, head)? {
-            let live = self.is_newest(at, head);
-            self.about(at, head, damage, live)?;
+            self.torn.push((at, *head, damage));
             return Ok((None, false));
         }
         let data = walk.data(at.offset, head)?;
@@ -90,11 +91,22 @@ impl<'p, 'r> Pass<'p, 'r> {
         match decoded {
             Ok(kind) => Ok((kind, true)),
             Err(damage) => {
-                let live = self.is_newest(at, head);
-                self.about(at, head, damage, live)?;
+                self.torn.push((at, *head, damage));
                 Ok((None, false))
             }
         }
+    }
+
+    /// Tells of the damaged records before a place, now that it is known that they were committed.
+    fn tell_torn(&mut self, before: Location) -> Result<()> {
+        let (told, kept) = std::mem::take(&mut self.torn).into_iter().partition(|(at, ..)| *at < before);
+        self.torn = kept;
+        let told: Vec<(Location, Head, Damage)> = told;
+        for (at, head, damage) in told {
+            let live = self.is_newest(at, &head);
+            self.about(at, &head, damage, live)?;
+        }
+        Ok(())
     }
 
     fn is_newest(&self, at: Location, head: &Head) -> Option<bool> {
@@ -243,6 +255,7 @@ impl LogSink for Pass<'_, '_> {
     }
 
     fn damage(&mut self, at: Location, len: u32, damage: Damage) -> Result<()> {
+        self.tell_torn(at)?;
         self.segment.bad = self.segment.bad.saturating_add(1);
         let mut finding = Finding::damage(Pass::place(at), damage);
         finding.len = Some(len.into());
@@ -250,6 +263,7 @@ impl LogSink for Pass<'_, '_> {
     }
 
     fn transaction(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        self.tell_torn(transaction.link.at)?;
         for (at, head) in transaction.records {
             let (kind, good) = self.seen.remove(at).unwrap_or((None, false));
             self.compare(*at, head, kind, good)?;
@@ -258,6 +272,7 @@ impl LogSink for Pass<'_, '_> {
     }
 
     fn tail(&mut self, at: Location, len: u32) -> Result<()> {
+        self.torn.retain(|(torn, ..)| torn.segment != at.segment || *torn < at);
         let mut finding =
             Finding::notice(Pass::place(at), "bytes of a transaction that was never committed; ignored");
         finding.len = Some(len.into());

@@ -12,7 +12,13 @@
 mod changes;
 mod cli;
 mod common;
+mod crash;
 mod damage;
+mod expected;
+mod fault;
 mod floors;
 mod format;
+mod model;
 mod sample;
+mod session;
+mod transactions;

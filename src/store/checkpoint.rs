@@ -8,12 +8,14 @@ use super::open::{files_of, is_index_damage, parse_index_name, seed_of};
 use super::state::{IndexFile, Keys};
 use super::txn::Writer;
 use crate::error::Result;
+use crate::format::config::CONFIG_FILE;
 use crate::format::hints;
 use crate::format::index::FileKind;
 use crate::format::segment::file_name;
 use crate::id::{CommitId, SegmentId};
 use crate::index::{Covered, Index, IndexBuilder, IndexMeta, Layer, Overlay, merge};
 use crate::limits::DELTAS_MAX;
+use crate::segment::set::parse_dictionary_name;
 
 /// The name under which an index file is written before it gets its own.
 const TEMP_FILE: &str = "index.tmp";
@@ -167,7 +169,8 @@ impl Writer {
         Index::open(file.map(file.len()?)?, &name, config.store).map(Arc::new)
     }
 
-    /// Removes index and hints files that no layer needs. Readers that are about to open one list again.
+    /// Removes index and hints files that no layer needs, and what a crash has left of a file that was to be published.
+    /// Readers that are about to open one list again.
     fn remove_superseded(&self) -> Result<()> {
         let state = self.state();
         let in_use: Vec<String> =
@@ -177,10 +180,19 @@ impl Writer {
             let is_index = parse_index_name(&entry.name).is_some();
             let is_hints = entry.name.strip_prefix("hints.").is_some_and(|rest| rest.parse::<u64>().is_ok());
             let keep = in_use.contains(&entry.name) || entry.name == hints_name;
-            if (is_index || is_hints) && !keep {
+            if (is_index || is_hints || is_leftover(&entry.name)) && !keep {
                 self.vfs.remove(&entry.name)?;
             }
         }
         Ok(())
     }
+}
+
+/// Tells whether a file is the first half of a publication: of ours, and never given its name.
+fn is_leftover(name: &str) -> bool {
+    let Some(name) = name.strip_suffix(".tmp") else { return false };
+    name == "index"
+        || name == CONFIG_FILE
+        || name.starts_with("hints.")
+        || parse_dictionary_name(name).is_some()
 }

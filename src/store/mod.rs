@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::error::{Damage, Error, Place, Result};
+use crate::error::{Error, Result};
 use crate::format::config::{self, CONFIG_FILE, Config};
-use crate::format::segment::file_name;
 use crate::id::{DictionaryId, SegmentId, StoreId};
 use crate::limits::{DICTIONARY_MAX_BYTES, SEGMENT_SIZE_MAX_BYTES, SEGMENT_SIZE_MIN_BYTES};
 use crate::segment::{Dictionary, set::parse_dictionary_name};
@@ -17,6 +16,7 @@ use crate::vfs::{Lock, ReadVfs, Vfs};
 
 use inner::{DATA_DIR, Inner, LOCK_FILE, READERS_FILE, publish_dictionary, replace_file};
 use open::{Loaded, UseIndex, load};
+use recover::recover;
 
 mod append;
 pub mod check;
@@ -27,6 +27,7 @@ pub mod dump;
 mod inner;
 mod log;
 mod open;
+mod recover;
 mod replay;
 mod snapshot;
 mod stage;
@@ -136,6 +137,8 @@ impl Store {
         let lock = vfs.lock_exclusive(LOCK_FILE, "")?;
         drop(vfs.lock_exclusive(READERS_FILE, "")?);
         vfs.create_dir(DATA_DIR)?;
+        // The config makes it a store, so what a store needs is durable before it.
+        vfs.sync_dir("")?;
         let config = Config {
             store: options.store_id.map_or_else(random_id, Ok)?,
             segment_size: size,
@@ -203,25 +206,11 @@ impl Store {
     pub fn writer(&self, options: &WriterOptions) -> Result<Writer> {
         let vfs = self.inner.vfs()?;
         let lock = lock_patiently(&*vfs, options)?;
-        let mut loaded = load(&self.inner.read, UseIndex::Newest, true)?;
+        let mut loaded = recover(&self.inner.read, &*vfs)?;
         // This handle holds that lock already; a second share would keep dead segments from being removed.
         drop(loaded.readers.take());
-        let state = &loaded.working.state;
-        if let Some(covered) = state.layers.first().map(|layer| layer.covered()) {
-            let held = match state.segments.get(covered.at.segment)? {
-                Some(segment) => segment
-                    .record(covered.at.offset)
-                    .is_ok_and(|record| record.head.data_crc == covered.data_crc),
-                None => false,
-            };
-            if covered.commit.0 > 0 && !held {
-                let place = Place::at(file_name(covered.at.segment), covered.at.offset.into());
-                let damage = Damage::CommitLost { commit: covered.commit };
-                return Err(Error::ReadOnly { reason: format!("{place}: {damage}; run `store check`") });
-            }
-        }
         let dictionary = current_dictionary(&loaded, &*vfs)?;
-        self.inner.publish(state);
+        self.inner.publish(&loaded.working.state);
         let mut writer = Writer::new(self.inner.clone(), vfs, loaded.working, dictionary, lock);
         writer.remove_dead()?;
         Ok(writer)

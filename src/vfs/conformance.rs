@@ -50,6 +50,7 @@ conformance! {
     an_exclusive_lock_excludes_all_others_and_names_its_holder
     shared_locks_exclude_only_an_exclusive_one
     publishing_replaces_a_file_and_a_leftover
+    a_file_of_another_can_be_synced_and_an_absent_one_can_not
     reading_a_whole_file_is_bounded
     threads_read_one_file_at_once
     a_reading_half_shows_the_same_files
@@ -64,6 +65,14 @@ fn write(vfs: &dyn Vfs, path: &str, bytes: &[u8]) {
 
 fn content(vfs: &dyn Vfs, path: &str) -> Option<Vec<u8>> {
     vfs.read(path, 1 << 20).unwrap()
+}
+
+fn a_file_of_another_can_be_synced_and_an_absent_one_can_not(vfs: &Arc<dyn Vfs>) {
+    write(&**vfs, "a", b"x");
+    vfs.sync_file("a").unwrap();
+    assert_eq!(content(&**vfs, "a").unwrap(), b"x");
+    assert!(matches!(vfs.sync_file("b"), Err(Error::Io { op: "sync", .. })));
+    assert!(matches!(vfs.sync_file("../a"), Err(Error::BadInput { .. })));
 }
 
 fn what_is_absent_is_none_and_no_error(vfs: &Arc<dyn Vfs>) {

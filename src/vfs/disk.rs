@@ -157,6 +157,12 @@ impl Vfs for Disk {
         }
     }
 
+    fn sync_file(&self, path: &str) -> Result<()> {
+        let path = self.file_path(path)?;
+        let file = open_with(OpenOptions::new().read(true), &path);
+        file.and_then(|file| file.sync_data()).map_err(|error| Error::io("sync", path, error))
+    }
+
     fn sync_dir(&self, dir: &str) -> Result<()> {
         sync_directory(&self.dir_path(dir)?)
     }

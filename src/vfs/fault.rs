@@ -143,6 +143,11 @@ impl Vfs for Fault {
         self.inner.create_dir(path)
     }
 
+    fn sync_file(&self, path: &str) -> Result<()> {
+        self.step("sync", path)?;
+        self.inner.sync_file(path)
+    }
+
     fn sync_dir(&self, dir: &str) -> Result<()> {
         self.step("sync directory", dir)?;
         self.inner.sync_dir(dir)

@@ -290,6 +290,15 @@ impl Vfs for Mem {
         }
     }
 
+    fn sync_file(&self, path: &str) -> Result<()> {
+        check_path(path)?;
+        let mut state = self.state.lock();
+        let node = state.live.find(path).filter(|node| state.live.kind(*node) == Kind::File);
+        let node = node.ok_or_else(|| failed("sync", path, ErrorKind::NotFound))?;
+        state.issue(path, Action::Sync { node });
+        Ok(())
+    }
+
     fn sync_dir(&self, dir: &str) -> Result<()> {
         check_dir(dir)?;
         let mut state = self.state.lock();

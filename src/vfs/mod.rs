@@ -138,6 +138,13 @@ pub trait Vfs: ReadVfs {
     /// `Io`, an absent parent included.
     fn create_dir(&self, path: &str) -> Result<()>;
 
+    /// Makes durable what any process has appended to a file. For what is found in a file that this process did
+    /// not write; a writer syncs through its own [`File`].
+    ///
+    /// # Errors
+    /// `BadInput` as for [`open`](ReadVfs::open); else `Io`, an absent file included.
+    fn sync_file(&self, path: &str) -> Result<()>;
+
     /// Makes creations, renames and removals in a directory durable. `""` is the root.
     ///
     /// # Errors

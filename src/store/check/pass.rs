@@ -7,7 +7,7 @@ use crate::error::{Damage, Error, Place, Result};
 use crate::format::put::{self, PutKind, implied_name};
 use crate::format::record::{Head, Tag};
 use crate::format::segment::file_name;
-use crate::id::{Location, RunKey};
+use crate::id::{Location, RunKey, SegmentId};
 use crate::index::{RecordKeys, Totals};
 use crate::progress::{Progress, Stop};
 use crate::segment::{Dictionary, Segment, Walk};
@@ -27,6 +27,8 @@ pub(super) struct Pass<'p, 'r> {
     seen: HashMap<Location, (Option<PutKind>, bool)>,
     /// Records among them that are damaged. Told with their COMMIT: what was never committed may be torn.
     torn: Vec<(Location, Head, Damage)>,
+    /// The segment of the last COMMIT.
+    committed_in: Option<SegmentId>,
     /// What the log backs of the index.
     backed: Totals,
     mismatches: u64,
@@ -48,7 +50,19 @@ impl<'p, 'r> Pass<'p, 'r> {
         let progress = Progress { bytes_total, ..Progress::default() };
         let (seen, torn) = (HashMap::new(), Vec::new());
         let (backed, mismatches, segment) = (Totals::default(), 0, SegmentReport::default());
-        Ok(Pass { state, level, report, stop, progress, seen, torn, backed, mismatches, segment })
+        Ok(Pass {
+            state,
+            level,
+            report,
+            stop,
+            progress,
+            seen,
+            torn,
+            committed_in: None,
+            backed,
+            mismatches,
+            segment,
+        })
     }
 
     fn place(at: Location) -> Place {
@@ -263,6 +277,7 @@ impl LogSink for Pass<'_, '_> {
     }
 
     fn transaction(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        self.committed_in = Some(transaction.link.at.segment);
         self.tell_torn(transaction.link.at)?;
         for (at, head) in transaction.records {
             let (kind, good) = self.seen.remove(at).unwrap_or((None, false));
@@ -272,7 +287,8 @@ impl LogSink for Pass<'_, '_> {
     }
 
     fn tail(&mut self, at: Location, len: u32) -> Result<()> {
-        self.torn.retain(|(torn, ..)| torn.segment != at.segment || *torn < at);
+        // What was committed before it is told already.
+        self.torn.retain(|(torn, ..)| torn.segment != at.segment);
         let mut finding =
             Finding::notice(Pass::place(at), "bytes of a transaction that was never committed; ignored");
         finding.len = Some(len.into());
@@ -280,6 +296,11 @@ impl LogSink for Pass<'_, '_> {
     }
 
     fn segment_done(&mut self, segment: &Segment, len: u64) -> Result<()> {
+        // A torn dictionary of a segment in which nothing was committed was nobody's.
+        let id = segment.id();
+        if self.committed_in != Some(id) && !self.seen.keys().any(|at| at.segment == id) {
+            self.torn.retain(|(torn, ..)| torn.segment != id);
+        }
         let report = SegmentReport { segment: segment.id(), bytes: len, ..self.segment };
         self.segment = SegmentReport::default();
         self.progress.bytes = 0;

@@ -25,6 +25,17 @@ fn a_crash_keeps_synced_bytes_under_synced_names_only() {
 }
 
 #[test]
+fn what_another_has_appended_can_be_made_durable() {
+    let mem = Mem::new();
+    let file = write(&mem, "a", b"left by another");
+    mem.sync_dir("").unwrap();
+    drop(file);
+    assert_eq!(mem.crash().bytes("a").unwrap(), b"");
+    mem.sync_file("a").unwrap();
+    assert_eq!(mem.crash().bytes("a").unwrap(), b"left by another");
+}
+
+#[test]
 fn removals_and_renames_are_undone_until_their_directory_is_synced() {
     let mem = Mem::new();
     mem.create_dir("d").unwrap();

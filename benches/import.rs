@@ -1,0 +1,169 @@
+//! A backup tree goes in: first import with and without compression, on one and two threads, and the second
+//! import of the unchanged tree. Each ends when all of it is durable and the index is published. Beside
+//! them the floor: the same files read and dropped, and the same bytes written to one file and synced.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "measures the file system itself, and says what"
+)]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "small numbers of its own making"
+)]
+#![expect(clippy::as_conversions, reason = "small numbers of its own making")]
+
+mod common {
+    #[expect(dead_code, reason = "the benches share it")]
+    pub(crate) mod data;
+    pub(crate) mod machine;
+    pub(crate) mod trees;
+}
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
+use stix_store::import::{FileReport, ImportOptions, ImportSink, ImportSummary, import};
+use stix_store::progress::Stop;
+use stix_store::{Compression, CreateOptions, Store, StoreId, WriterOptions};
+
+use common::data::{self, Workload};
+use common::machine::{self, fact};
+use common::trees;
+
+const FILES: usize = 20_000;
+
+struct Quiet;
+
+impl ImportSink for Quiet {
+    fn file(&mut self, _: &FileReport) -> stix_store::Result<()> {
+        Ok(())
+    }
+}
+
+fn create(path: &Path, compression: Compression) -> Store {
+    let options = CreateOptions { compression, store_id: Some(StoreId([7; 16])), ..CreateOptions::default() };
+    Store::create(path, &options).unwrap()
+}
+
+fn run(store: &Store, tree: &Path, jobs: usize) -> ImportSummary {
+    let mut writer = store.writer(&WriterOptions::default()).unwrap();
+    let options = ImportOptions { jobs, ..ImportOptions::default() };
+    let summary = import(tree, &mut writer, &options, &mut Quiet, &Stop::default()).unwrap();
+    writer.close().unwrap();
+    summary
+}
+
+/// Reads every file as import does, relative to its directory, into one buffer; returns the bytes.
+fn read_directories(directories: &[OwnedFd]) -> u64 {
+    let mut total = 0u64;
+    let mut buffer = vec![0u8; 64 << 10];
+    for directory in directories {
+        for entry in Dir::read_from(directory).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name().to_bytes().starts_with(b".") {
+                continue;
+            }
+            let file = openat(directory, entry.file_name(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .unwrap();
+            total += File::from(file).read(&mut buffer).unwrap() as u64;
+        }
+    }
+    total
+}
+
+fn open_directories(tree: &Path) -> Vec<OwnedFd> {
+    let root = tree.join("opencti_data");
+    let mut paths: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    paths.iter().map(|path| openat(CWD, path, flags, Mode::empty()).unwrap()).collect()
+}
+
+fn read_floor(tree: &Path, threads: usize) -> u64 {
+    let mut parts: Vec<Vec<OwnedFd>> = (0..threads).map(|_| Vec::new()).collect();
+    for (number, directory) in open_directories(tree).into_iter().enumerate() {
+        parts[number % threads].push(directory);
+    }
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = parts.iter().map(|part| scope.spawn(move || read_directories(part))).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    })
+}
+
+fn write_floor(path: &Path, bytes: u64) {
+    let block = vec![0x5a_u8; 1 << 20];
+    let mut file = File::create(path).unwrap();
+    let mut left = usize::try_from(bytes).unwrap();
+    while left > 0 {
+        let len = left.min(block.len());
+        file.write_all(&block[..len]).unwrap();
+        left -= len;
+    }
+    file.sync_data().unwrap();
+}
+
+fn bench(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut once: impl FnMut() -> Duration) {
+    group.bench_function(name, |b| b.iter_custom(|iterations| (0..iterations).map(|_| once()).sum()));
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> Duration {
+    let start = Instant::now();
+    std::hint::black_box(work());
+    start.elapsed()
+}
+
+fn main() {
+    let mut c = Criterion::default().configure_from_args();
+    machine::say(
+        "import",
+        &format!(
+            "a tree of {FILES} files, {} a run directory; durable: each commit synced twice, 16 MiB of files a commit, \
+             index published at the end",
+            data::FILES_PER_RUN
+        ),
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    trees::write(&tree, &Workload::new(FILES));
+    let bytes = read_floor(&tree, 1);
+    fact("import: bytes of files", &bytes.to_string());
+    let mut group = c.benchmark_group("import");
+    group.sampling_mode(SamplingMode::Flat).sample_size(10);
+    group.warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_millis(1));
+    for threads in [1, 2] {
+        bench(&mut group, &format!("floor/read {threads}"), || timed(|| read_floor(&tree, threads)));
+    }
+    bench(&mut group, "floor/write and sync", || timed(|| write_floor(&dir.path().join("floor"), bytes)));
+    for (name, compression) in [("none", Compression::None), ("zstd", Compression::Zstd)] {
+        let path = dir.path().join("store");
+        for jobs in [1, 2] {
+            bench(&mut group, &format!("first/{name}/jobs {jobs}"), || {
+                if path.is_dir() {
+                    std::fs::remove_dir_all(&path).unwrap();
+                }
+                let store = create(&path, compression);
+                timed(|| assert_eq!(run(&store, &tree, jobs).added, FILES as u64))
+            });
+        }
+        let stored: u64 =
+            std::fs::read_dir(path.join("data")).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
+        fact(&format!("import: {name}: bytes of segments"), &stored.to_string());
+        for jobs in [1, 2] {
+            bench(&mut group, &format!("second/{name}/jobs {jobs}"), || {
+                let store = Store::open(&path).unwrap();
+                timed(|| assert_eq!(run(&store, &tree, jobs).unchanged, FILES as u64))
+            });
+        }
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+    group.finish();
+    c.final_summary();
+}

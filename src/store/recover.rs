@@ -1,0 +1,67 @@
+//! What a writer makes sure of before it builds on the state that it finds. Nothing is truncated or removed, and no space
+//! is needed: an uncommitted tail is left alone, and the writer goes on in a new segment.
+
+use std::sync::Arc;
+
+use super::inner::DATA_DIR;
+use super::open::{Loaded, UseIndex, load};
+use super::working::Working;
+use crate::error::{Damage, Error, Place, Result};
+use crate::format::segment::file_name;
+use crate::index::Covered;
+use crate::segment::Segments;
+use crate::vfs::{ReadVfs, Vfs};
+
+/// Loads the state for a writer, which holds the lock.
+///
+/// # Errors
+/// `ReadOnly` when the index proves that an acknowledged commit is gone from the log; failures of the file system.
+pub(super) fn recover(read: &Arc<dyn ReadVfs>, vfs: &dyn Vfs) -> Result<Loaded> {
+    let loaded = load(read, UseIndex::Newest, true)?;
+    refuse_loss(read, &loaded.working)?;
+    make_durable(vfs, &loaded.working)?;
+    Ok(loaded)
+}
+
+/// Refuses to build on a log that lacks a commit which the index covers.
+fn refuse_loss(read: &Arc<dyn ReadVfs>, working: &Working) -> Result<()> {
+    let Some(newest) = working.state.layers.first() else { return Ok(()) };
+    let covered = newest.covered();
+    if covered.commit.0 == 0 || is_held(&working.state.segments, &covered)? {
+        return Ok(());
+    }
+    // Its COMMIT may be damaged and yet follow from its records: then nothing is lost.
+    let replayed = load(read, UseIndex::Never, false)?;
+    if replayed.working.state.position.link.id >= covered.commit {
+        return Ok(());
+    }
+    let place = Place::at(file_name(covered.at.segment), covered.at.offset.into());
+    let damage = Damage::CommitLost { commit: covered.commit };
+    Err(Error::ReadOnly { reason: format!("{place}: {damage}; run `store check`") })
+}
+
+/// Tells whether the COMMIT that an index covers stands where it says.
+fn is_held(segments: &Segments, covered: &Covered) -> Result<bool> {
+    let Some(segment) = segments.get(covered.at.segment)? else { return Ok(false) };
+    match segment.record(covered.at.offset) {
+        Ok(record) => Ok(record.head.data_crc == covered.data_crc),
+        Err(Error::Damaged { .. }) => Ok(false),
+        Err(other) => Err(other),
+    }
+}
+
+/// Makes durable what the state rests on and nobody has acknowledged: a process that was killed may have left a COMMIT, or
+/// a new store, that only the system's cache holds. Whatever is built on it now, be it the answer that a put changes
+/// nothing, would be lost with it. Where the index covers the last commit, all of this was durable before the index.
+fn make_durable(vfs: &dyn Vfs, working: &Working) -> Result<()> {
+    let state = &working.state;
+    if !state.layers.is_empty() && !working.is_dirty() {
+        return Ok(());
+    }
+    let last = state.position.link.at.segment;
+    if state.segments.get(last)?.is_some() {
+        vfs.sync_file(&file_name(last))?;
+        vfs.sync_dir(DATA_DIR)?;
+    }
+    vfs.sync_dir("")
+}

@@ -15,4 +15,5 @@ mod images;
 mod judge;
 mod lookups;
 mod segments;
+mod stories;
 mod writing;

@@ -40,7 +40,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("crc32fast", &["format/"]),
     ("rmp", &["snapshot/"]),
     ("rmp_serde", &["format/hints.rs"]),
-    ("zstd", &["segment/codec.rs"]),
+    ("zstd", &["segment/codec.rs", "segment/dictionary.rs"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),

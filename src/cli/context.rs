@@ -105,6 +105,14 @@ impl Context {
         for notice in store.notices() {
             self.console.warn(&notice);
         }
+        let gaps = store.view().gaps();
+        if gaps > 0 {
+            self.note(Exit::Damage);
+            let places = if gaps == 1 { "place" } else { "places" };
+            self.console.warn(&format!(
+                "acknowledged records are lost at {gaps} {places}, nobody knows whose: an answer may be out of date; run `store check`"
+            ));
+        }
         self.out.begin(Some(store.id()), &serde_json::json!({ "commit": store.view().commit().0 }))
     }
 

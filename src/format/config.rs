@@ -72,6 +72,9 @@ pub fn decode(bytes: &[u8]) -> Result<Config> {
         let damage = Damage::Checksum { what: "config", expect, actual };
         return Err(Error::damaged(Place::whole(CONFIG_FILE), damage));
     }
+    if let Some(config) = decode_plain(body) {
+        return Ok(config);
+    }
     // Only now is the text our own, so that an unknown version is no damage.
     let version = toml::from_str::<toml::Table>(body)
         .ok()
@@ -96,6 +99,26 @@ pub fn decode(bytes: &[u8]) -> Result<Config> {
     Ok(Config { store, segment_size: text.segment_size, compressed })
 }
 
+/// Decodes the lines that [`encode`] writes, in their order: every command begins with this, and the general parser takes
+/// longer than the lookup of a snapshot. Anything else is `None`.
+fn decode_plain(body: &str) -> Option<Config> {
+    let mut lines = body.lines().filter(|line| !line.starts_with('#'));
+    let mut value = |key: &str| lines.next()?.strip_prefix(key)?.strip_prefix(" = ");
+    if value("format")?.parse() != Ok(FORMAT_VERSION) {
+        return None;
+    }
+    let text = |value: &str| value.strip_prefix('"')?.strip_suffix('"').map(str::to_owned);
+    let store = StoreId::parse(&text(value("store")?)?)?;
+    let segment_size = value("segment_size")?.parse().ok()?;
+    let compressed = match value("compression")? {
+        "\"zstd\"" => true,
+        "\"none\"" => false,
+        _ => return None,
+    };
+    let is_possible = (SEGMENT_SIZE_MIN_BYTES..=SEGMENT_SIZE_MAX_BYTES).contains(&segment_size);
+    (is_possible && lines.next().is_none()).then_some(Config { store, segment_size, compressed })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +136,19 @@ mod tests {
         }
         for len in 0..text.len() {
             assert!(decode(&text.as_bytes()[..len]).is_err(), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn any_spelling_that_toml_allows_is_the_same_config() {
+        let config = Config { store: StoreId([0xab; 16]), segment_size: 4096, compressed: false };
+        let id = config.store;
+        for body in [
+            format!("format = 1\nstore = \"{id}\"\nsegment_size = 4096\ncompression = \"none\"\n"),
+            format!("compression='none' # so\nsegment_size=4_096\n\nstore = '{id}'\nformat=1\n"),
+        ] {
+            let text = format!("{body}crc = \"{:08x}\"\n", crc32(body.as_bytes()));
+            assert_eq!(decode(text.as_bytes()).unwrap(), config, "{text}");
         }
     }
 

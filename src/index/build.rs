@@ -27,6 +27,8 @@ pub struct IndexMeta {
     pub seed: u64,
     /// Up to where it reflects the log.
     pub covered: Covered,
+    /// Places of the log up to there where committed records are damaged beyond naming.
+    pub gaps: u64,
     /// Its place among the layers.
     pub layer: Layer,
 }
@@ -146,8 +148,8 @@ impl IndexBuilder {
             }
             Layer::Delta { base, previous, totals } => (FileKind::Delta, base, previous, totals),
         };
-        let IndexMeta { store, seed, covered, .. } = self.meta;
-        Ok(Header { kind, store, covered, seed, base, previous, counts, totals })
+        let IndexMeta { store, seed, covered, gaps, .. } = self.meta;
+        Ok(Header { kind, store, covered, seed, base, previous, counts, totals, gaps })
     }
 
     /// Encodes the rows, each with the number of its first entry.

@@ -83,6 +83,11 @@ impl<B: AsRef<[u8]>> Index<B> {
         self.header.seed
     }
 
+    /// Returns at how many places of the log committed records are damaged beyond naming.
+    pub fn gaps(&self) -> u64 {
+        self.header.gaps
+    }
+
     /// Returns the figures of the store as of the covered commit: this layer and all before it.
     pub fn totals(&self) -> Totals {
         self.header.totals

@@ -3,88 +3,19 @@
 //! STIX objects are small and alike. zstd alone finds little in 1 kB; with a dictionary trained on the
 //! store's own objects it shrinks them several times as well (FORMAT.md, "Payloads").
 
-use std::cell::RefCell;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use zstd::zstd_safe::{CParameter, DCtx, DDict, get_error_name, get_frame_content_size};
+use zstd::zstd_safe::{CParameter, get_error_name};
 
+use super::dictionary::{self, Dictionary};
 use crate::error::{Damage, Error, Result};
-use crate::id::DictionaryId;
-use crate::limits::{DICTIONARY_MAX_BYTES, FILE_MAX_BYTES};
+use crate::limits::FILE_MAX_BYTES;
 
 pub use crate::format::put::Codec;
 
-/// The level new payloads are compressed at: zstd's own default. To be settled by measurement with the import benchmark.
+/// The level new payloads are compressed at. Measured on real trees (`benches/compress.rs`): 3 packs at 340 to 410 MB/s; 5 to 12 keep
+/// 1 to 11 % fewer bytes at a half to a tenth of that speed, and 1 keeps 5 % more at little more speed.
 const LEVEL: i32 = 3;
-/// Dictionaries are written once and read often, so they are compressed harder.
-const DICTIONARY_LEVEL: i32 = 19;
-
-/// A compression dictionary, ready for use. Shared by all threads.
-pub struct Dictionary {
-    id: DictionaryId,
-    content: Vec<u8>,
-    decoder: OnceLock<DDict<'static>>,
-}
-
-impl std::fmt::Debug for Dictionary {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Dictionary({}, {} bytes)", self.id, self.content.len())
-    }
-}
-
-impl Dictionary {
-    /// Wraps a dictionary's content.
-    pub fn new(content: Vec<u8>) -> Arc<Dictionary> {
-        Arc::new(Dictionary { id: DictionaryId::of(&content), content, decoder: OnceLock::new() })
-    }
-
-    /// Returns its identity.
-    pub fn id(&self) -> DictionaryId {
-        self.id
-    }
-
-    /// Returns its content.
-    pub fn content(&self) -> &[u8] {
-        &self.content
-    }
-
-    /// Returns the content as segments and `dict.<id>` carry it: a zstd frame.
-    ///
-    /// # Errors
-    /// What zstd says; memory is the only reason known.
-    pub fn packed(&self) -> Result<Vec<u8>> {
-        zstd::bulk::compress(&self.content, DICTIONARY_LEVEL)
-            .map_err(|error| Error::io("compress", "dictionary", error))
-    }
-
-    /// Unpacks what [`packed`](Dictionary::packed) made.
-    ///
-    /// # Errors
-    /// `Content` if it does not decompress within the limit.
-    pub fn unpack(packed: &[u8]) -> std::result::Result<Arc<Dictionary>, Damage> {
-        let bad = |reason: &str| Damage::Content { what: "dictionary", reason: reason.to_owned() };
-        let len = get_frame_content_size(packed).ok().flatten().ok_or_else(|| bad("no length"))?;
-        let len = usize::try_from(len).ok().filter(|len| *len <= DICTIONARY_MAX_BYTES);
-        let mut content = Vec::with_capacity(len.ok_or_else(|| bad("too long"))?);
-        let decoded = DECODER.with_borrow_mut(|context| context.decompress(&mut content, packed));
-        decoded.map_err(|code| bad(get_error_name(code)))?;
-        Ok(Dictionary::new(content))
-    }
-
-    /// Trains a dictionary on samples. `None` if they are too few or too much alike.
-    ///
-    /// The size is a 32nd of the samples, 4 to 64 KiB: zstd's advice is a hundredth, but samples here are few and alike.
-    pub fn train(samples: &[&[u8]]) -> Option<Arc<Dictionary>> {
-        let total: usize = samples.iter().map(|sample| sample.len()).sum();
-        let size = (total / 32).clamp(4 << 10, 64 << 10);
-        let content = zstd::dict::from_samples(samples, size).ok()?;
-        Some(Dictionary::new(content))
-    }
-
-    fn decoder(&self) -> &DDict<'static> {
-        self.decoder.get_or_init(|| DDict::create(&self.content))
-    }
-}
 
 /// An encoded payload.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -178,11 +109,6 @@ impl Encoder {
     }
 }
 
-thread_local! {
-    // A decompression context is 150 kB and takes longer to make than a record to decode.
-    static DECODER: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
-}
-
 /// Decodes a payload of known length. The result has exactly `raw_len` bytes.
 ///
 /// # Errors
@@ -201,10 +127,8 @@ pub fn decode(
             out.extend_from_slice(payload);
             Ok(out.len())
         }
-        (Codec::Zstd, _) => DECODER.with_borrow_mut(|context| context.decompress(&mut out, payload)),
-        (Codec::ZstdDictionary, Some(dictionary)) => DECODER.with_borrow_mut(|context| {
-            context.decompress_using_ddict(&mut out, payload, dictionary.decoder())
-        }),
+        (Codec::Zstd, _) => dictionary::decompress(&mut out, payload),
+        (Codec::ZstdDictionary, Some(dictionary)) => dictionary.decompress(&mut out, payload),
         (Codec::ZstdDictionary, None) => return Err(bad("no dictionary".to_owned())),
     };
     match result {

@@ -1,12 +1,14 @@
 //! Floor 2: segment files: records appended, records read, dictionaries.
 
 pub mod codec;
+pub mod dictionary;
 pub mod reader;
 pub mod set;
 pub mod walk;
 pub mod writer;
 
-pub use codec::{Codec, Dictionary, Encoded, Encoder};
+pub use codec::{Codec, Encoded, Encoder};
+pub use dictionary::Dictionary;
 pub use reader::{Bindings, Record, Segment};
 pub use set::{SegmentRef, Segments};
 pub use walk::{Step, Walk};

@@ -1,9 +1,10 @@
 //! One segment file open for reading: mapped if sealed, by positioned reads while it grows.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use super::codec::Dictionary;
+use super::dictionary::Dictionary;
 use super::walk::Walk;
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::crc::Binding;
@@ -11,6 +12,10 @@ use crate::format::record::{self, HEAD_BYTES, HEAD_LEN, Head, Tag};
 use crate::format::segment::{self, HEADER_BYTES, HEADER_LEN, SegmentHeader};
 use crate::id::{DictionaryId, SegmentId, StoreId};
 use crate::vfs::{Map, ReadFile};
+
+/// Reads of a sealed segment after which it is mapped: to map it, and to touch its pages for the first time, costs more than
+/// the two reads that a single lookup needs.
+const MAP_AFTER: u32 = 4;
 
 /// What the checksums of a segment's records may start from. One value, unless the header that names
 /// the dictionary is damaged: then the dictionaries that the store knows are tried.
@@ -55,6 +60,12 @@ impl Bindings {
         Err(first.unwrap_or(Damage::Magic))
     }
 
+    /// Reads a head in which one bit is wrong, under whichever binding it fits.
+    pub fn correct_head(&self, bytes: &[u8], offset: u32) -> Option<(Head, Binding)> {
+        let correct = |binding: Binding| Some((record::correct_head(bytes, binding, offset)?, binding));
+        self.candidates.iter().find_map(|(_, binding)| correct(*binding))
+    }
+
     /// Encodes a record for an offset, under the binding that brings it closest to what was found there.
     pub fn encode_like(
         &self,
@@ -97,11 +108,14 @@ pub struct Segment {
     header: std::result::Result<SegmentHeader, Damage>,
     bindings: Bindings,
     file: Arc<dyn ReadFile>,
-    map: Option<Map>,
+    sealed: bool,
+    map: OnceLock<Map>,
+    /// Positioned reads of heads and records so far, up to [`MAP_AFTER`].
+    reads: AtomicU32,
 }
 
 impl Segment {
-    /// Opens a segment. `sealed` maps it; a header that is damaged does not stop it, as everything else is
+    /// Opens a segment. If it is `sealed`, it is mapped once it is read more than a few times; a header that is damaged does not stop it, as everything else is
     /// known from the store (`dictionaries`: all that it knows).
     ///
     /// # Errors
@@ -113,12 +127,8 @@ impl Segment {
         sealed: bool,
         dictionaries: &dyn Fn() -> Vec<DictionaryId>,
     ) -> Result<Segment> {
-        let map = if sealed { Some(file.map(file.len()?)?) } else { None };
         let mut bytes = [0u8; HEADER_BYTES];
-        let got = match &map {
-            Some(map) => copy_front(map, &mut bytes),
-            None => file.read_at(&mut bytes, 0)?,
-        };
+        let got = file.read_at(&mut bytes, 0)?;
         let header = match segment::decode(bytes.get(..got).unwrap_or_default(), id, Some(store)) {
             Ok(header) => Ok(header),
             Err(Error::Damaged { damage, .. }) => Err(damage),
@@ -132,7 +142,20 @@ impl Segment {
             all.extend(own_dictionary(&*file, id, store)?);
             all
         };
-        Ok(Segment { id, header, bindings: Bindings::new(store, id, &candidates), file, map })
+        let bindings = Bindings::new(store, id, &candidates);
+        Ok(Segment { id, header, bindings, file, sealed, map: OnceLock::new(), reads: AtomicU32::new(0) })
+    }
+
+    /// Returns the map of a sealed segment that is read often enough to be worth one.
+    fn map(&self) -> Result<Option<&Map>> {
+        if let Some(map) = self.map.get() {
+            return Ok(Some(map));
+        }
+        if !self.sealed || self.reads.fetch_add(1, Ordering::Relaxed) < MAP_AFTER {
+            return Ok(None);
+        }
+        let map = self.file.map(self.file.len()?)?;
+        Ok(Some(self.map.get_or_init(|| map)))
     }
 
     /// Returns its number.
@@ -175,7 +198,7 @@ impl Segment {
     /// Failures of reading.
     pub fn head(&self, offset: u32) -> Result<std::result::Result<Head, Damage>> {
         let mut buffer = [0u8; HEAD_BYTES];
-        let bytes = if let Some(map) = &self.map {
+        let bytes = if let Some(map) = self.map()? {
             slice(map, offset, HEAD_BYTES)
         } else {
             let got = self.file.read_at(&mut buffer, offset.into())?;
@@ -190,7 +213,7 @@ impl Segment {
     /// `Damaged` with the place, and failures of reading.
     pub fn record(&self, offset: u32) -> Result<Record<'_>> {
         let damaged = |damage| Error::damaged(self.place(offset), damage);
-        let Some(map) = &self.map else { return self.record_by_read(offset) };
+        let Some(map) = self.map()? else { return self.record_by_read(offset) };
         let bytes = slice(map, offset, HEAD_BYTES);
         let (head, binding) = self.bindings.decode_head(bytes, offset).map_err(damaged)?;
         let want = usize::try_from(head.size).unwrap_or(usize::MAX);
@@ -213,21 +236,22 @@ impl Segment {
         let got = self.file.read_at(&mut data, offset.into())?;
         data.truncate(got);
         let (head, binding) = self.bindings.decode_head(&data, offset).map_err(damaged)?;
-        let expect = u64::from(offset).saturating_add(head.size.into());
-        let actual = self.file.len()?;
-        if actual < expect {
-            return Err(damaged(Damage::Truncated { expect, actual }));
-        }
         let want = usize::try_from(head.size).unwrap_or(usize::MAX);
         let have = data.len();
-        data.resize(want, 0);
         if have < want {
+            let expect = u64::from(offset).saturating_add(head.size.into());
+            let actual = self.file.len()?;
+            if actual < expect {
+                return Err(damaged(Damage::Truncated { expect, actual }));
+            }
+            data.resize(want, 0);
             let rest = data.get_mut(have..).unwrap_or_default();
             let from = u64::from(offset).saturating_add(u64::try_from(have).unwrap_or(u64::MAX));
             if self.file.read_at(rest, from)? < rest.len() {
                 return Err(damaged(Damage::Truncated { expect, actual }));
             }
         }
+        data.truncate(want);
         data.drain(..HEAD_BYTES);
         record::verify_data(&head, &data, binding, offset).map_err(damaged)?;
         let dictionary = self.bindings.dictionary_of(binding);
@@ -260,13 +284,6 @@ fn own_dictionary(file: &dyn ReadFile, id: SegmentId, store: StoreId) -> Result<
         let (id, _) = head.key.split_first_chunk::<16>()?;
         Some(DictionaryId(*id))
     }))
-}
-
-fn copy_front(from: &[u8], to: &mut [u8]) -> usize {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-    }
-    from.len().min(to.len())
 }
 
 /// Returns up to `len` bytes from `offset`, fewer at the end.

@@ -6,16 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::codec::Dictionary;
+use super::dictionary::{self, Dictionary};
 use super::reader::Segment;
 use crate::error::{Damage, Error, Place, Result};
-use crate::format::crc::crc32;
 use crate::format::segment;
 use crate::id::{DictionaryId, SegmentId, StoreId};
-use crate::limits::{DICTIONARY_MAX_BYTES, MAPPED_SEGMENTS_MAX};
+use crate::limits::MAPPED_SEGMENTS_MAX;
 use crate::vfs::ReadVfs;
-
-const DICTIONARY_MAGIC: [u8; 8] = *b"STIXDIC\n";
 
 /// The segments of a state. Looking one up takes no lock unless there are more than
 /// [`MAPPED_SEGMENTS_MAX`]: then the least recently used one is dropped.
@@ -87,7 +84,7 @@ impl Segments {
     pub fn unmapped(&self) -> Segments {
         let ids = self.ids.clone();
         let set = Segments::new(self.vfs.clone(), self.store, ids, self.active, None);
-        Segments { mapped: false, dictionaries: self.dictionaries.clone(), ..set }
+        Segments { mapped: false, ..set }
     }
 
     /// The same set without some of its segments.
@@ -166,7 +163,7 @@ impl Segments {
     /// Returns the ids of the dictionaries that the store has copies of beside its segments.
     fn known_dictionaries(&self) -> Vec<DictionaryId> {
         let entries = self.vfs.list("").ok().flatten().unwrap_or_default();
-        entries.iter().filter_map(|entry| parse_dictionary_name(&entry.name)).collect()
+        entries.iter().filter_map(|entry| dictionary::parse_file_name(&entry.name)).collect()
     }
 
     /// Returns a dictionary: from memory, from its own file, or from any segment that carries it.
@@ -177,13 +174,15 @@ impl Segments {
         if let Some(dictionary) = self.dictionaries.lock().get(&id) {
             return Ok(dictionary.clone());
         }
-        let found = match read_dictionary(&*self.vfs, id) {
+        let copy = if self.mapped { dictionary::open_file } else { dictionary::read_file };
+        let found = match copy(&*self.vfs, id) {
             Ok(Some(dictionary)) => Some(dictionary),
             Ok(None) | Err(Error::Damaged { .. }) => self.dictionary_from_segments(id)?,
             Err(other) => return Err(other),
         };
         let missing = || Damage::Dictionary { id: id.to_string() };
-        let found = found.ok_or_else(|| Error::damaged(Place::whole(dictionary_file_name(id)), missing()))?;
+        let found =
+            found.ok_or_else(|| Error::damaged(Place::whole(dictionary::file_name(id)), missing()))?;
         self.dictionaries.lock().insert(id, found.clone());
         Ok(found)
     }
@@ -236,60 +235,4 @@ fn carry_over(before: Option<&Segments>, id: SegmentId, active: Option<SegmentId
         Some(segment) => OnceLock::from(segment.clone()),
         None => slot,
     }
-}
-
-/// Returns the path of a dictionary's own copy.
-pub fn dictionary_file_name(id: DictionaryId) -> String {
-    format!("dict.{id}")
-}
-
-/// Reads a dictionary's id from a file name.
-pub fn parse_dictionary_name(name: &str) -> Option<DictionaryId> {
-    let hex = name.strip_prefix("dict.")?;
-    StoreId::parse(hex).map(|id| DictionaryId(id.0)).filter(|id| id.to_string() == hex)
-}
-
-/// Encodes a dictionary's own file: magic, CRC-32 of the rest, zstd frame.
-///
-/// # Errors
-/// As [`Dictionary::packed`].
-pub fn encode_dictionary(dictionary: &Dictionary) -> Result<Vec<u8>> {
-    let packed = dictionary.packed()?;
-    let mut out = DICTIONARY_MAGIC.to_vec();
-    out.extend_from_slice(&crc32(&packed).to_le_bytes());
-    out.extend_from_slice(&packed);
-    Ok(out)
-}
-
-/// Reads a dictionary's own file. An absent one is `None`.
-///
-/// # Errors
-/// `Damaged`, and failures of reading.
-pub fn read_dictionary(vfs: &dyn ReadVfs, id: DictionaryId) -> Result<Option<Arc<Dictionary>>> {
-    let name = dictionary_file_name(id);
-    // What does not compress grows a little.
-    let max = u64::try_from(DICTIONARY_MAX_BYTES).unwrap_or(u64::MAX).saturating_mul(2);
-    let bad = |damage| Error::damaged(Place::whole(dictionary_file_name(id)), damage);
-    let bytes = match vfs.read(&name, max) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) => return Ok(None),
-        Err(Error::TooLarge { len, .. }) => {
-            return Err(bad(Damage::Field { what: "dictionary size", value: len }));
-        }
-        Err(other) => return Err(other),
-    };
-    let rest = bytes.strip_prefix(&DICTIONARY_MAGIC).ok_or_else(|| bad(Damage::Magic))?;
-    let Some((stored, packed)) = rest.split_first_chunk::<4>() else {
-        return Err(bad(Damage::Truncated { expect: 12, actual: 8 }));
-    };
-    let (expect, actual) = (u32::from_le_bytes(*stored), crc32(packed));
-    if expect != actual {
-        return Err(bad(Damage::Checksum { what: "dictionary", expect, actual }));
-    }
-    let dictionary = Dictionary::unpack(packed).map_err(bad)?;
-    if dictionary.id() != id {
-        let reason = format!("it is dictionary {}", dictionary.id());
-        return Err(bad(Damage::Content { what: "dictionary", reason }));
-    }
-    Ok(Some(dictionary))
 }

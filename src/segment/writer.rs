@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::codec::Dictionary;
+use super::dictionary::Dictionary;
 use crate::error::{Error, Result};
 use crate::format::crc::Binding;
 use crate::format::record::{self, Head, Tag};

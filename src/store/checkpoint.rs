@@ -15,7 +15,7 @@ use crate::format::segment::file_name;
 use crate::id::{CommitId, SegmentId};
 use crate::index::{Covered, Index, IndexBuilder, IndexMeta, Layer, Overlay, merge};
 use crate::limits::DELTAS_MAX;
-use crate::segment::set::parse_dictionary_name;
+use crate::segment::dictionary;
 
 /// The name under which an index file is written before it gets its own.
 const TEMP_FILE: &str = "index.tmp";
@@ -151,7 +151,7 @@ impl Writer {
         };
         let config = &self.inner.config;
         let mut builder = IndexBuilder::from_merged(
-            IndexMeta { store: config.store, seed: seed_of(config), covered, layer },
+            IndexMeta { store: config.store, seed: seed_of(config), covered, gaps: state.gaps, layer },
             merged,
         );
         builder.segments(segments);
@@ -194,5 +194,5 @@ fn is_leftover(name: &str) -> bool {
     name == "index"
         || name == CONFIG_FILE
         || name.starts_with("hints.")
-        || parse_dictionary_name(name).is_some()
+        || dictionary::parse_file_name(name).is_some()
 }

@@ -8,7 +8,7 @@ use super::state::State;
 use crate::error::{Error, Result};
 use crate::format::config::Config;
 use crate::segment::Dictionary;
-use crate::segment::set::{dictionary_file_name, encode_dictionary};
+use crate::segment::dictionary;
 use crate::vfs::{Lock, ReadVfs, Vfs, publish};
 
 /// What all handles of a store share.
@@ -44,8 +44,7 @@ impl Inner {
 
 /// Writes a dictionary's own copy, durably, before any segment uses it.
 pub(crate) fn publish_dictionary(vfs: &dyn Vfs, dictionary: &Dictionary) -> Result<()> {
-    let bytes = encode_dictionary(dictionary)?;
-    replace_file(vfs, &dictionary_file_name(dictionary.id()), &bytes)
+    replace_file(vfs, &dictionary::file_name(dictionary.id()), &dictionary::encode_file(dictionary))
 }
 
 /// Name of the lock that the writer holds.

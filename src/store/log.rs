@@ -8,11 +8,14 @@
 
 use crate::error::{Damage, Result};
 use crate::format::commit::{self, COMMIT_DATA_LEN, COMMIT_KEY, CommitData};
-use crate::format::crc::Crc32;
-use crate::format::record::{self, HEAD_LEN, Head, Tag};
+use crate::format::record::{HEAD_LEN, Head, Tag};
 use crate::format::segment::{CommitLink, HEADER_LEN};
 use crate::id::{CommitId, Location, SegmentId};
 use crate::segment::{Segment, Segments, Step, Walk};
+
+use open::Open;
+
+mod open;
 
 /// Bits that may differ in a COMMIT that is adopted all the same.
 const ADOPT_MAX_BITS: u32 = 8;
@@ -45,6 +48,9 @@ pub(crate) struct Transaction<'t> {
 pub(crate) trait LogSink {
     /// A PUT, DELETE or dictionary, before it is known whether it is committed. `walk` reads its data.
     fn record(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head) -> Result<()>;
+    /// A PUT or DELETE like that whose head has one wrong bit: `head` is that head put right, good enough to know whose record is
+    /// lost.
+    fn broken(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head, damage: &Damage) -> Result<()>;
     /// Bytes that are wrong.
     fn damage(&mut self, at: Location, len: u32, damage: Damage) -> Result<()>;
     /// A transaction, after all of its records.
@@ -58,17 +64,6 @@ pub(crate) trait LogSink {
     }
 }
 
-/// Records without a COMMIT yet.
-#[derive(Debug, Default)]
-struct Open {
-    records: Vec<(Location, Head)>,
-    heads: Crc32,
-    /// Where the first of them starts, damaged bytes included.
-    start: Option<u32>,
-    /// Gaps among or behind them.
-    gaps: Vec<(u32, u32, Damage)>,
-}
-
 /// The records at the end of a segment, until the next header tells whether they were committed.
 #[derive(Debug)]
 struct Unresolved {
@@ -79,7 +74,8 @@ struct Unresolved {
     header: Option<(Location, Damage)>,
 }
 
-/// Reads the log from `position` on. On return `position` is the last commit.
+/// Reads the log from `position` on. On return `position` is the last commit. Returns at how many places committed records
+/// are lost without a trace of whose they were.
 ///
 /// # Errors
 /// Failures of reading, and the sink's.
@@ -87,7 +83,7 @@ pub(crate) fn read_log(
     segments: &Segments,
     position: &mut LogPosition,
     sink: &mut dyn LogSink,
-) -> Result<()> {
+) -> Result<u64> {
     let mut reader = LogReader {
         position,
         sink,
@@ -96,6 +92,7 @@ pub(crate) fn read_log(
         torn_header: None,
         absent: Vec::new(),
         listed: None,
+        gaps: 0,
     };
     let from = reader.position.link.at.segment;
     let started = reader.position.link.id.0 > 0;
@@ -106,7 +103,8 @@ pub(crate) fn read_log(
         }
     }
     reader.settle(None)?;
-    reader.judge_absent()
+    reader.judge_absent()?;
+    Ok(reader.gaps)
 }
 
 struct LogReader<'r> {
@@ -120,6 +118,8 @@ struct LogReader<'r> {
     listed: Option<(Vec<(SegmentId, SegmentId)>, SegmentId)>,
     /// A header that a crash may have torn: damage only if something in its segment was committed.
     torn_header: Option<(Location, Damage)>,
+    /// Places at which committed records are lost.
+    gaps: u64,
 }
 
 impl LogReader<'_> {
@@ -129,7 +129,7 @@ impl LogReader<'_> {
                 Ok(header) => self.settle(Some(header.previous))?,
                 Err(damage @ (Damage::Foreign { .. } | Damage::Misplaced { .. })) => {
                     let at = Location { segment: segment.id(), offset: 0 };
-                    self.sink.damage(at, HEADER_LEN, damage.clone())?;
+                    self.lose(at, HEADER_LEN, damage.clone())?;
                 }
                 // Then the first COMMIT of this segment tells what came before it.
                 Err(damage) => {
@@ -173,7 +173,7 @@ impl LogReader<'_> {
             Tag::Dictionary => self.sink.record(walk, at, &head),
             Tag::Put | Tag::Delete => {
                 self.sink.record(walk, at, &head)?;
-                open.push(at, head, walk, offset)
+                open.push(at, head, walk)
             }
             Tag::Commit => {
                 let commit = match walk.verify(offset, &head)? {
@@ -200,7 +200,7 @@ impl LogReader<'_> {
         let wrong = |what| Damage::Transaction { commit: commit.id, what };
         for (offset, len, damage) in &open.gaps {
             let at = Location { segment: at.segment, offset: *offset };
-            self.sink.damage(at, *len, damage.clone())?;
+            self.lose(at, *len, damage.clone())?;
         }
         if commit.previous != self.position.link {
             // A gap that swallowed the COMMIT before explains it; else something is missing.
@@ -211,9 +211,9 @@ impl LogReader<'_> {
         }
         let count = u32::try_from(open.records.len()).unwrap_or(u32::MAX);
         if open.gaps.is_empty() && count != commit.records {
-            self.sink.damage(at, head.size, wrong("another number of records"))?;
+            self.lose(at, head.size, wrong("another number of records"))?;
         } else if open.gaps.is_empty() && open.heads.finish() != commit.heads_crc {
-            self.sink.damage(at, head.size, wrong("other records"))?;
+            self.lose(at, head.size, wrong("other records"))?;
         }
         *self.position =
             LogPosition { link, end: at.offset.saturating_add(head.size), next_segment: commit.next_segment };
@@ -224,7 +224,7 @@ impl LogReader<'_> {
     /// A COMMIT that does not follow the one before it: damage, unless its predecessor was compacted away.
     fn broken_chain(&mut self, before: SegmentId, at: Location, len: u32, commit: CommitId) -> Result<()> {
         if self.segments.binary_search(&before).is_ok() {
-            return self.sink.damage(at, len, Damage::Chain { commit });
+            return self.lose(at, len, Damage::Chain { commit });
         }
         // Compacted away, or lost: the last COMMIT that lists the live segments tells.
         self.absent.push((before, at, len, commit));
@@ -238,31 +238,36 @@ impl LogReader<'_> {
                 segment < *own && !live.iter().any(|(first, last)| (*first..=*last).contains(&segment))
             });
             if !compacted {
-                self.sink.damage(at, len, Damage::Chain { commit })?;
+                self.lose(at, len, Damage::Chain { commit })?;
             }
         }
         Ok(())
     }
 
-    /// Bytes that are no record: the COMMIT of the records before them if they come close to it.
+    /// Bytes that are no record: the COMMIT of the records before them if they come close to it, or a record that one wrong bit broke.
     fn gap(
         &mut self,
         segment: &Segment,
         walk: &mut Walk<'_>,
         open: &mut Open,
-        (offset, len): (u32, u32),
+        (mut offset, mut len): (u32, u32),
         damage: Damage,
     ) -> Result<()> {
-        let Some(link) = self.nearly_committed(segment, walk, open, offset, len)? else {
-            open.gap(offset, len, damage);
-            return Ok(());
-        };
-        let commit_len = HEAD_LEN.saturating_add(COMMIT_DATA_LEN);
-        open.gap(offset, commit_len, damage.clone());
-        self.tell_header()?;
-        self.adopt(&std::mem::take(open), link)?;
-        if len > commit_len {
-            open.gap(offset.saturating_add(commit_len), len.saturating_sub(commit_len), damage);
+        while len > 0 {
+            let taken = if let Some(link) = self.nearly_committed(segment, walk, open, offset, len)? {
+                let commit_len = HEAD_LEN.saturating_add(COMMIT_DATA_LEN);
+                open.gap(offset, commit_len, damage.clone());
+                self.tell_header()?;
+                self.adopt(&std::mem::take(open), link)?;
+                commit_len
+            } else if let Some(head) = open.push_broken(segment, walk, (offset, len))? {
+                self.sink.broken(walk, Location { segment: segment.id(), offset }, &head, &damage)?;
+                head.size
+            } else {
+                open.gap(offset, len, damage);
+                break;
+            };
+            (offset, len) = (offset.saturating_add(taken), len.saturating_sub(taken));
         }
         Ok(())
     }
@@ -331,7 +336,13 @@ impl LogReader<'_> {
 
     fn lost(&mut self, link: &CommitLink) -> Result<()> {
         let len = HEAD_LEN.saturating_add(COMMIT_DATA_LEN);
-        self.sink.damage(link.at, len, Damage::CommitLost { commit: link.id })
+        self.lose(link.at, len, Damage::CommitLost { commit: link.id })
+    }
+
+    /// Reports damage that took committed records along, nobody knows whose.
+    fn lose(&mut self, at: Location, len: u32, damage: Damage) -> Result<()> {
+        self.gaps = self.gaps.saturating_add(1);
+        self.sink.damage(at, len, damage)
     }
 
     /// Reports the header of a segment that turned out to hold something committed.
@@ -343,12 +354,13 @@ impl LogReader<'_> {
     fn adopt(&mut self, open: &Open, link: CommitLink) -> Result<()> {
         let segment = link.at.segment;
         for (offset, len, damage) in &open.gaps {
-            let damage = if *offset == link.at.offset {
-                Damage::CommitLost { commit: link.id }
+            let at = Location { segment, offset: *offset };
+            if at == link.at {
+                // All records before it are here.
+                self.sink.damage(at, *len, Damage::CommitLost { commit: link.id })?;
             } else {
-                damage.clone()
-            };
-            self.sink.damage(Location { segment, offset: *offset }, *len, damage)?;
+                self.lose(at, *len, damage.clone())?;
+            }
         }
         if !open.gaps.iter().any(|(offset, ..)| *offset == link.at.offset) {
             self.lost(&link)?;
@@ -357,20 +369,5 @@ impl LogReader<'_> {
         let next = self.position.next_segment.max(SegmentId(segment.0.saturating_add(1)));
         *self.position = LogPosition { link, end, next_segment: next };
         self.sink.transaction(&Transaction { records: &open.records, commit: None, link, end })
-    }
-}
-
-impl Open {
-    fn push(&mut self, at: Location, head: Head, walk: &mut Walk<'_>, offset: u32) -> Result<()> {
-        self.start = self.start.or(Some(offset));
-        let bytes = walk.bytes(offset, record::HEAD_BYTES)?;
-        self.heads.update(bytes);
-        self.records.push((at, head));
-        Ok(())
-    }
-
-    fn gap(&mut self, offset: u32, len: u32, damage: Damage) {
-        self.start = self.start.or(Some(offset));
-        self.gaps.push((offset, len, damage));
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::config::{self, CONFIG_FILE, Config};
 use crate::id::{DictionaryId, SegmentId, StoreId};
 use crate::limits::{DICTIONARY_MAX_BYTES, SEGMENT_SIZE_MAX_BYTES, SEGMENT_SIZE_MIN_BYTES};
-use crate::segment::{Dictionary, set::parse_dictionary_name};
+use crate::segment::dictionary::{self, Dictionary};
 use crate::vfs::disk::Disk;
 use crate::vfs::{Lock, ReadVfs, Vfs};
 
@@ -231,7 +231,7 @@ fn current_dictionary(loaded: &Loaded, vfs: &dyn Vfs) -> Result<Option<Arc<Dicti
     let segments = &loaded.working.state.segments;
     let entries = vfs.list("")?.unwrap_or_default();
     let ids: Vec<DictionaryId> =
-        entries.iter().filter_map(|entry| parse_dictionary_name(&entry.name)).collect();
+        entries.iter().filter_map(|entry| dictionary::parse_file_name(&entry.name)).collect();
     for id in ids {
         match segments.dictionary(id) {
             Ok(dictionary) => return Ok(Some(dictionary)),
@@ -242,9 +242,14 @@ fn current_dictionary(loaded: &Loaded, vfs: &dyn Vfs) -> Result<Option<Arc<Dicti
     let newest_first: Vec<SegmentId> = segments.ids().iter().rev().copied().collect();
     for id in newest_first {
         let Some(segment) = segments.get(id)? else { continue };
-        if let Ok(Some(dictionary)) = segment.dictionary() {
-            publish_dictionary(vfs, &dictionary)?;
-            return Ok(Some(dictionary));
+        match segment.dictionary() {
+            Ok(Some(dictionary)) => {
+                publish_dictionary(vfs, &dictionary)?;
+                return Ok(Some(dictionary));
+            }
+            Ok(None) => {}
+            Err(error) if error.is_damage() => tracing::warn!("{error}"),
+            Err(other) => return Err(other),
         }
     }
     Ok(None)

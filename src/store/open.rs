@@ -211,7 +211,9 @@ fn load_state(
         None
     };
     let (ids, dead) = split_dead(vfs, config, ids, &layers)?;
-    let active = active_segment(vfs, &layers, &ids)?;
+    let (active, sealed_len) = active_segment(vfs, &layers, &ids)?;
+    // Where the index reaches the end of the last segment, and that one is sealed, nothing can have come since.
+    let has_tail = sealed_len != Some(covered.end) || ids.last() != Some(&covered.at.segment);
     let segments = Segments::new(vfs.clone(), config.store, ids, active, None);
     report_missing(&layers, &segments, notices);
     let position = LogPosition {
@@ -222,12 +224,18 @@ fn load_state(
     let totals = layers.first().map(|layer| layer.totals()).unwrap_or_default();
     let overlay = Arc::new(Overlay::new(seed_of(&config), totals));
     let segments = Arc::new(segments);
-    let state = State { position, layers, overlay, segments: segments.clone(), dead: Arc::new(dead) };
+    let gaps = layers.first().map_or(0, |layer| layer.gaps());
+    let dead = Arc::new(dead);
+    let state = State { position, layers, overlay, segments: segments.clone(), dead, gaps };
     let mut working = Working::new(state, hints);
     let mut replay = Replay::new(&mut working);
     let mut position = position;
-    read_log(&segments, &mut position, &mut replay)?;
+    let mut gaps = 0;
+    if has_tail {
+        gaps = read_log(&segments, &mut position, &mut replay)?;
+    }
     notices.extend(replay.finish(position));
+    working.state.gaps = working.state.gaps.saturating_add(gaps);
     Ok(Some(working))
 }
 
@@ -322,22 +330,23 @@ fn open_index(vfs: &Arc<dyn ReadVfs>, config: Config, kind: FileKind, commit: Co
     }
 }
 
-/// The last segment may be growing, unless the index says that it was sealed with this length.
+/// Returns which segment may be growing: the last one, unless the index says that it was sealed with the length it has;
+/// then that length.
 fn active_segment(
     vfs: &Arc<dyn ReadVfs>,
     layers: &[Arc<IndexFile>],
     ids: &[SegmentId],
-) -> Result<Option<SegmentId>> {
-    let Some(last) = ids.last().copied() else { return Ok(None) };
-    let Some(newest) = layers.first() else { return Ok(Some(last)) };
+) -> Result<(Option<SegmentId>, Option<u32>)> {
+    let Some(last) = ids.last().copied() else { return Ok((None, None)) };
+    let Some(newest) = layers.first() else { return Ok((Some(last), None)) };
     for row in newest.segments() {
-        let Ok((id, sealed)) = row else { return Ok(Some(last)) };
-        if id == last && sealed.is_some() {
+        let Ok((id, sealed)) = row else { break };
+        if let Some(sealed) = sealed.filter(|_| id == last) {
             let len = vfs.open(&segment::file_name(id))?.map(|file| file.len()).transpose()?;
-            return Ok(if len == sealed.map(u64::from) { None } else { Some(last) });
+            return Ok(if len == Some(sealed.into()) { (None, Some(sealed)) } else { (Some(last), None) });
         }
     }
-    Ok(Some(last))
+    Ok((Some(last), None))
 }
 
 fn report_missing(layers: &[Arc<IndexFile>], segments: &Segments, notices: &mut Vec<String>) {

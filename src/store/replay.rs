@@ -77,6 +77,10 @@ impl LogSink for Replay<'_> {
         Ok(())
     }
 
+    fn broken(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head, _: &Damage) -> Result<()> {
+        self.record(walk, at, head)
+    }
+
     fn damage(&mut self, at: Location, len: u32, damage: Damage) -> Result<()> {
         self.notice(format!("{at}, {len} bytes: {damage}"));
         Ok(())

@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) segments: Arc<Segments>,
     /// Segment files that a compaction left behind and that only await their removal.
     pub(crate) dead: Arc<BTreeSet<SegmentId>>,
+    /// Places of the log where committed records are damaged beyond naming: whose newest state they were is unknown.
+    pub(crate) gaps: u64,
 }
 
 /// Asks the segments which key a record carries.

@@ -11,7 +11,7 @@ use crate::format::hints::Hints;
 use crate::format::put::implied_name;
 use crate::format::segment::file_name;
 use crate::id::{CommitId, Location, SegmentId, StoreId, split_canonical};
-use crate::segment::set::parse_dictionary_name;
+use crate::segment::dictionary;
 use crate::vfs::join;
 
 /// Bytes of one segment, by what became of them. They sum up to its length.
@@ -50,6 +50,8 @@ pub struct Stats {
     pub tombstones: u64,
     /// Records lost for good, as repair wrote them down.
     pub lost: u64,
+    /// Places of the log where acknowledged records are damaged beyond naming.
+    pub gaps: u64,
     /// Live snapshots per type: the part of the id before `--`.
     pub types: BTreeMap<String, u64>,
     /// Bytes of the live snapshots' files.
@@ -108,6 +110,7 @@ impl Store {
             runs: totals.runs,
             tombstones: totals.tombstones,
             lost: hints.lost,
+            gaps: state.gaps,
             types,
             file_bytes: totals.bytes,
             store_bytes: 0,
@@ -158,7 +161,7 @@ impl Store {
                 if dir.is_empty() && (entry.name.starts_with("index.") || entry.name.starts_with("hints.")) {
                     stats.index_bytes = stats.index_bytes.saturating_add(len);
                 }
-                if let Some(id) = parse_dictionary_name(&entry.name) {
+                if let Some(id) = dictionary::parse_file_name(&entry.name) {
                     stats.dictionary = Some((id.to_string(), len));
                 }
             }

@@ -70,6 +70,13 @@ impl View {
         self.state.overlay.totals().snapshots
     }
 
+    /// At how many places of the log acknowledged records are damaged beyond naming. Mostly 0, as the index, or what is left of a
+    /// record, tells whose it was: then its id answers `Damaged`. While it is not 0, any answer may be older than what was
+    /// acknowledged last, or missing; `store check` names the places.
+    pub fn gaps(&self) -> u64 {
+        self.state.gaps
+    }
+
     /// Tells whether there is no live snapshot.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -103,7 +103,7 @@ impl<'f> Image<'f> {
 }
 
 /// Judges `count` images on all processors and fails with the first that did not hold.
-pub(crate) fn drive<'f>(driver: &str, count: usize, image: impl Fn(usize) -> Image<'f> + Sync) {
+pub(crate) fn drive<'f>(driver: &str, count: usize, image: impl Fn(usize) -> Image<'f> + Sync) -> Tally {
     let start = Instant::now();
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
@@ -136,6 +136,7 @@ pub(crate) fn drive<'f>(driver: &str, count: usize, image: impl Fn(usize) -> Ima
     total.images = next.into_inner().min(count);
     println!("{driver}: {total:?} in {:.1?}", start.elapsed());
     assert!(failures.is_empty(), "{driver}: {} or more\n{}", failures.len(), failures.join("\n"));
+    total
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {

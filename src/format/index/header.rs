@@ -8,7 +8,7 @@ use super::{
 use crate::limits::SEGMENT_COUNT_MAX;
 
 /// End of the named fields.
-const FIELDS_END: usize = 232;
+const FIELDS_END: usize = 240;
 
 /// The state of the log that an index reflects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -131,6 +131,8 @@ pub struct Header {
     pub counts: Counts,
     /// Figures of the store.
     pub totals: Totals,
+    /// Places of the log up to the covered commit where committed records are damaged beyond naming: no entry stands for them.
+    pub gaps: u64,
 }
 
 impl Header {
@@ -174,7 +176,7 @@ impl Header {
         for number in [c.list_items, c.runs.into(), c.segments.into()] {
             page.extend(number.to_le_bytes());
         }
-        for number in [t.snapshots, t.aliases, t.tombstones, t.ids, t.runs, t.bytes] {
+        for number in [t.snapshots, t.aliases, t.tombstones, t.ids, t.runs, t.bytes, self.gaps] {
             page.extend(number.to_le_bytes());
         }
         debug_assert_eq!(page.len(), FIELDS_END, "the header's fields end where the layout says");
@@ -300,6 +302,7 @@ impl Fields<'_> {
                 runs: self.u64(216),
                 bytes: self.u64(224),
             },
+            gaps: self.u64(232),
         };
         header.contradiction().map_or(Ok(()), Err)?;
         self.check_sections(&header.counts)?;

@@ -24,6 +24,7 @@ fn header() -> Header {
             segments: 2,
         },
         totals: Totals { snapshots: 1, aliases: 2, tombstones: 3, ids: 4, runs: 5, bytes: 6 },
+        gaps: 7,
     }
 }
 
@@ -61,7 +62,8 @@ fn the_fields_lie_where_the_layout_says() {
     assert_eq!([88, 92, 96, 100, 104, 108, 112, 116, 120, 124].map(word), [1, 3, 4, 1, 5, 4, 9, 1, 10, 1]);
     assert_eq!([128, 136, 144, 152, 160, 168, 176].map(long), [1000, 161, 162, 900, 200, 12, 2]);
     assert_eq!([184, 192, 200, 208, 216, 224].map(long), [1, 2, 3, 4, 5, 6]);
-    assert!(page[232..PAGE_DATA_BYTES].iter().all(|byte| *byte == 0));
+    assert_eq!(page[232..240], 7u64.to_le_bytes());
+    assert!(page[240..PAGE_DATA_BYTES].iter().all(|byte| *byte == 0));
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(super) fn covered(commit: u64) -> Covered {
 }
 
 pub(super) fn base_meta(commit: u64) -> IndexMeta {
-    IndexMeta { store: STORE, seed: TEST_SEED, covered: covered(commit), layer: Layer::Base }
+    IndexMeta { store: STORE, seed: TEST_SEED, covered: covered(commit), gaps: 0, layer: Layer::Base }
 }
 
 pub(super) fn snapshot_entry(key: Key, at: Location) -> Entry {

@@ -11,7 +11,7 @@ use crate::format::index::FileKind;
 use crate::format::segment;
 use crate::id::{CommitId, DictionaryId, StoreId};
 use crate::index::Index;
-use crate::segment::set::{dictionary_file_name, parse_dictionary_name, read_dictionary};
+use crate::segment::dictionary;
 use crate::store::inner::{DATA_DIR, LOCK_FILE, READERS_FILE};
 use crate::store::open::{files_of, parse_index_name};
 use crate::store::state::State;
@@ -51,7 +51,7 @@ pub(super) fn strays(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<
             || is_index
             || is_hints
             || name.starts_with("sources.")
-            || parse_dictionary_name(name).is_some();
+            || dictionary::parse_file_name(name).is_some();
         let is_dir = name == DATA_DIR || name == QUARANTINE_DIR;
         let known = if is_dir { entry.kind == Kind::Directory } else { is_file && entry.kind == Kind::File };
         let place = || Place::whole(name);
@@ -91,15 +91,15 @@ pub(super) fn dictionaries(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut R
     }
     needed.remove(&DictionaryId::NONE.0);
     for entry in files_of(&vfs.list("")?.unwrap_or_default()) {
-        let Some(id) = parse_dictionary_name(&entry.name) else { continue };
+        let Some(id) = dictionary::parse_file_name(&entry.name) else { continue };
         needed.remove(&id.0);
-        if let Err(error) = read_dictionary(&**vfs, id) {
+        if let Err(error) = dictionary::read_file(&**vfs, id) {
             report.error(error)?;
         }
     }
     for id in needed {
         let id = DictionaryId(id);
-        let place = Place::whole(dictionary_file_name(id));
+        let place = Place::whole(dictionary::file_name(id));
         match state.segments.dictionary(id) {
             Ok(_) => report
                 .notice(place, "the second copy of this dictionary is missing; segments have the first")?,

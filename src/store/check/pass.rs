@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Finding, Level, Report, SegmentReport};
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::put::{self, PutKind, implied_name};
-use crate::format::record::{Head, Tag};
+use crate::format::record::{HEAD_LEN, Head, Tag};
 use crate::format::segment::file_name;
 use crate::id::{Location, RunKey, SegmentId};
 use crate::index::{RecordKeys, Totals};
@@ -84,7 +84,7 @@ impl<'p, 'r> Pass<'p, 'r> {
     /// Verifies a record as deep as the level asks and returns what it holds.
     fn verify(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head) -> Result<(Option<PutKind>, bool)> {
         if self.level == Level::Index {
-            let first = walk.bytes(at.offset.saturating_add(45), put::PEEK_BYTES)?;
+            let first = walk.bytes(at.offset.saturating_add(HEAD_LEN), put::PEEK_BYTES)?;
             let kind = if head.tag == Tag::Put { put::peek(first).map(|(kind, _)| kind) } else { None };
             return Ok((kind, true));
         }
@@ -265,6 +265,14 @@ impl LogSink for Pass<'_, '_> {
         if head.tag != Tag::Dictionary {
             self.seen.insert(at, verified);
         }
+        Ok(())
+    }
+
+    fn broken(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head, damage: &Damage) -> Result<()> {
+        let first = walk.bytes(at.offset.saturating_add(HEAD_LEN), put::PEEK_BYTES)?;
+        let kind = if head.tag == Tag::Put { put::peek(first).map(|(kind, _)| kind) } else { None };
+        self.seen.insert(at, (kind, false));
+        self.torn.push((at, *head, damage.clone()));
         Ok(())
     }
 

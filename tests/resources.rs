@@ -1,0 +1,162 @@
+//! What the program costs the system: system calls that read and page faults of one lookup, beyond those of a process of the
+//! same program that finds no store; and the peak memory of an import. Linux counts all of them for each process.
+//!
+//! `tools/resources.sh` runs this for the optimized program and with up to a million snapshots.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use stix_store::Compression;
+
+#[path = "resources/generate.rs"]
+mod generate;
+
+/// Runs of which the median counts: a fault more or less is chance (where the loader finds room, how the stack lies).
+const RUNS: usize = 9;
+/// Most system calls that read, of one lookup.
+const READS_MAX: u64 = 40;
+/// Most page faults of one lookup.
+const FAULTS_MAX: u64 = 16;
+/// What decompression adds, seen as 11 to 14: the context and tables of zstd (8), its code (4), the dictionary (2).
+const FAULTS_OF_ZSTD: u64 = 12;
+/// More of them without the optimizer, whose code is spread over more pages.
+const FAULTS_UNOPTIMIZED: u64 = if cfg!(debug_assertions) { 8 } else { 0 };
+/// Most bytes by which the peak memory of an import grows for each file. The files have 1 kB.
+const IMPORT_BYTES_MAX: u64 = 256;
+
+/// A number from the environment, for `tools/resources.sh`.
+fn number_of(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |number| number.parse().unwrap())
+}
+
+fn start(args: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_store"));
+    command.args(args).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the system's figures are no files of the store")]
+fn figures(child: &Child, file: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap_or_default()
+}
+
+/// The number behind a name in one of the system's lists.
+fn figure(list: &str, name: &str) -> Option<u64> {
+    let rest = list.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+/// The fields of `/proc/PID/stat` after the name in brackets: the state is the first.
+fn stat(child: &Child) -> Vec<String> {
+    let stat = figures(child, "stat");
+    stat.rsplit(')').next().unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}
+
+/// What a lookup took.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    faults: u64,
+    reads: u64,
+    micros: u64,
+}
+
+/// Runs the program to its end, and reads its figures before it is waited for: then they are gone.
+fn cost(args: &[&str], code: i32) -> Cost {
+    let begin = Instant::now();
+    let mut child = start(args);
+    let stat = loop {
+        match stat(&child) {
+            stat if stat[0] == "Z" => break stat,
+            _ => std::thread::sleep(Duration::from_micros(100)),
+        }
+    };
+    let micros = u64::try_from(begin.elapsed().as_micros()).unwrap();
+    let number = |at: usize| stat[at].parse::<u64>().unwrap();
+    let reads = figure(&figures(&child, "io"), "syscr:").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(code), "{args:?}");
+    // Minor and major faults of its own.
+    Cost { faults: number(7) + number(9), reads, micros }
+}
+
+/// The median of several runs, each figure by itself.
+fn median(args: &[&str], code: i32) -> Cost {
+    let costs: Vec<Cost> = (0..RUNS).map(|_| cost(args, code)).collect();
+    let middle = |figure: fn(&Cost) -> u64| {
+        let mut figures: Vec<u64> = costs.iter().map(figure).collect();
+        figures.sort_unstable();
+        figures[RUNS / 2]
+    };
+    Cost {
+        faults: middle(|cost| cost.faults),
+        reads: middle(|cost| cost.reads),
+        micros: middle(|cost| cost.micros),
+    }
+}
+
+fn lookups_are_cheap(store: &Path, snapshots: u64, faults_max: u64) {
+    let path = store.to_str().unwrap();
+    let missing = format!("{path}.missing");
+    // One from the first run, one from the middle, and one with several snapshots.
+    for number in [1, generate::snapshot(snapshots / 2 + 1).0, 0] {
+        let id = generate::id(number);
+        // The same command line, so that only the store makes the difference.
+        let idle = median(&["-s", &missing, "get", &id], 10);
+        let busy = median(&["-s", path, "get", &id], 0);
+        let (faults, reads) =
+            (busy.faults.saturating_sub(idle.faults), busy.reads.saturating_sub(idle.reads));
+        println!(
+            "{snapshots} snapshots: get: {faults} page faults, {reads} reads; {} us from start to answer, {} us without a store",
+            busy.micros, idle.micros
+        );
+        assert!(reads <= READS_MAX, "{reads} reads");
+        assert!(faults <= faults_max, "{faults} page faults");
+    }
+}
+
+#[test]
+fn a_lookup_takes_few_reads_and_few_page_faults_whatever_the_size_of_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    for snapshots in [100, number_of("RESOURCES_SNAPSHOTS", 10_000)] {
+        for (name, compression, more) in
+            [("none", Compression::None, 0), ("zstd", Compression::Zstd, FAULTS_OF_ZSTD)]
+        {
+            let path = dir.path().join(format!("{name}-{snapshots}"));
+            generate::store(&path, snapshots, compression).unwrap();
+            println!("{name}:");
+            lookups_are_cheap(&path, snapshots, FAULTS_MAX + more + FAULTS_UNOPTIMIZED);
+        }
+    }
+}
+
+/// Imports a tree and returns the largest resident memory seen, in bytes.
+fn import(tree: &Path, store: &Path) -> u64 {
+    let mut child = start(&["-q", "-s", store.to_str().unwrap(), "import", tree.to_str().unwrap()]);
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        peak = peak.max(figure(&figures(&child, "status"), "VmHWM:").unwrap_or(0) * 1024);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(child.wait().unwrap().success());
+    peak
+}
+
+#[test]
+fn the_memory_of_an_import_grows_with_the_index_only() {
+    let dir = tempfile::tempdir().unwrap();
+    // More than the import's window holds, so that it is full with both.
+    let few = 20_000;
+    let many = number_of("RESOURCES_FILES", 40_000);
+    let peak = |files: u64| {
+        let tree = dir.path().join(format!("tree-{files}"));
+        generate::tree(&tree, files).unwrap();
+        let begin = Instant::now();
+        let peak = import(&tree, &dir.path().join(format!("store-{files}")));
+        println!("{files} files: import: {} kB at most, {:.1?}", peak / 1024, begin.elapsed());
+        peak
+    };
+    let (less, more) = (peak(few), peak(many));
+    let each = more.saturating_sub(less) / (many - few);
+    println!("{each} bytes for each further file");
+    assert!(each <= IMPORT_BYTES_MAX, "{each} bytes for each file");
+}

@@ -1,5 +1,6 @@
 //! From nothing to the first answer: open and one lookup in process, and `store get` as a process of its own,
-//! on a small and a large store. Beside them the start of a process that does nothing, and `cat` of the file.
+//! on a small and a large store (`STORE_BENCH_SIZES=10000,1000000`). Beside them the start of a process that does nothing, and
+//! `cat` of the file. Then a commit of one record on each, beside two writes that are each synced.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 #![expect(
@@ -20,17 +21,23 @@ mod common {
     pub(crate) mod stores;
 }
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
-use stix_store::Store;
+use stix_store::store::PutKind;
+use stix_store::{Body, Compression, CreateOptions, Put, Store, WriterOptions};
 
 use common::data::{self, Random, Workload};
 use common::{machine, stores};
 
-const SIZES: [usize; 2] = [10_000, 200_000];
+fn sizes() -> Vec<usize> {
+    let sizes = std::env::var("STORE_BENCH_SIZES").unwrap_or_else(|_| "10000,200000".to_owned());
+    sizes.split(',').map(|size| size.parse().unwrap()).collect()
+}
 
 fn process(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut command: impl FnMut() -> Command) {
     group.bench_function(name, |b| {
@@ -48,12 +55,39 @@ fn first_answer(path: &Path, id: &str) -> usize {
     found.body().unwrap().len()
 }
 
+/// Commits of one record, one after the other, through one writer.
+fn commits(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, path: &Path) {
+    let store = Store::open(path).unwrap();
+    let mut writer = store.writer(&WriterOptions::default()).unwrap();
+    let at = data::instant(1_000_000);
+    let (run, _) = writer.put_run(at, &at.canonical_name(), &[]).unwrap();
+    let mut number = 0u64;
+    group.bench_function(name, |b| {
+        b.iter(|| {
+            number += 1;
+            let (id, body) = (data::id(5_000_000 + number), vec![b'x'; 1200]);
+            let (kind, body) = (PutKind::Snapshot, Body::Raw(&body));
+            writer.put(&Put { name: id.as_bytes(), run, kind, meta: &[], object: 0..0, body }).unwrap();
+            writer.commit().unwrap()
+        });
+    });
+    writer.close().unwrap();
+}
+
+fn synced_writes(file: &mut File) {
+    for _ in 0..2 {
+        file.write_all(&[7; 700]).unwrap();
+        file.sync_data().unwrap();
+    }
+}
+
 fn main() {
     let mut c = Criterion::default().configure_from_args();
     machine::say(
         "open",
         &format!(
-            "{SIZES:?} snapshots, {} files a run, uncompressed; a random id each time",
+            "{:?} snapshots, {} files a run, uncompressed; a random id each time",
+            sizes(),
             data::FILES_PER_RUN
         ),
     );
@@ -73,8 +107,17 @@ fn main() {
         command.arg(&file);
         command
     });
+    let mut log = File::create(dir.path().join("log")).unwrap();
+    group.bench_function("two synced writes", |b| b.iter(|| synced_writes(&mut log)));
     group.finish();
-    for size in SIZES {
+    let empty = dir.path().join("empty");
+    let options = CreateOptions { compression: Compression::None, ..CreateOptions::default() };
+    drop(Store::create(&empty, &options).unwrap());
+    let mut group = c.benchmark_group("open/0");
+    settings(&mut group);
+    commits(&mut group, "commit of one record", &empty);
+    group.finish();
+    for size in sizes() {
         let path = dir.path().join(size.to_string());
         let workload = Workload::new(size);
         drop(stores::build(&path, &workload, stores::COMPRESSIONS[0].1));
@@ -90,6 +133,7 @@ fn main() {
             command.arg("-s").arg(&path).arg("get").arg(id());
             command
         });
+        commits(&mut group, "commit of one record", &path);
         group.finish();
     }
     c.final_summary();

@@ -2,7 +2,7 @@
 //!
 //! 400 files a run directory, a mean of 1.2 kB a file; 5 % of the ids have 2 to 5 snapshots. Descriptions are
 //! words of an invented vocabulary, drawn with a bias to the common ones, so that they compress about
-//! as prose does. What real data gives is measured in `src/segment/codec.rs`.
+//! as prose does. What real data gives is measured in `benches/compress.rs`.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;

@@ -13,8 +13,10 @@ use crate::id::{Location, SegmentId};
 use crate::segment::{Segment, Segments, Step, Walk};
 use crate::vfs::ReadVfs;
 
-/// Bytes shown of a payload, a meta part or a gap.
-const SHOWN_BYTES: usize = 64;
+/// Bytes shown of a payload or a meta part; a segment's header is shown whole.
+const SHOWN_BYTES: usize = 96;
+/// Bytes shown of what is damaged.
+const SHOWN_DAMAGED_BYTES: usize = 4096;
 /// Bytes a line of hex.
 const LINE_BYTES: usize = 16;
 
@@ -56,7 +58,11 @@ impl Dump<'_> {
 
     /// Shows bytes as hex and text, no more than a few lines.
     fn hex(&mut self, offset: u32, bytes: &[u8]) -> Result<()> {
-        let shown = bytes.get(..SHOWN_BYTES).unwrap_or(bytes);
+        self.hex_up_to(SHOWN_BYTES, offset, bytes)
+    }
+
+    fn hex_up_to(&mut self, max: usize, offset: u32, bytes: &[u8]) -> Result<()> {
+        let shown = bytes.get(..max).unwrap_or(bytes);
         let mut at = offset;
         for line in shown.chunks(LINE_BYTES) {
             let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -99,19 +105,19 @@ impl Dump<'_> {
     fn gap(&mut self, walk: &mut Walk<'_>, offset: u32, len: u32, damage: &Damage) -> Result<()> {
         self.line(&format!("{offset:>10}  DAMAGED, {len} bytes: {damage}"))?;
         let bytes = walk.bytes(offset, usize::try_from(len).unwrap_or(0))?.to_vec();
-        self.hex(offset, &bytes)
+        if let Some((head, _)) = self.segment.bindings().correct_head(&bytes, offset) {
+            self.field(
+                "probably",
+                format!("{}, {} bytes, key {}", name_of(head.tag), head.size, head.key()),
+            )?;
+        }
+        self.hex_up_to(SHOWN_DAMAGED_BYTES, offset, &bytes)
     }
 
     fn record(&mut self, walk: &mut Walk<'_>, offset: u32, head: &Head) -> Result<()> {
-        let tag = match head.tag {
-            Tag::Put => "PUT",
-            Tag::Delete => "DELETE",
-            Tag::Commit => "COMMIT",
-            Tag::Dictionary => "DICT",
-        };
         let bytes = walk.bytes(offset, HEAD_BYTES)?;
         let stored = bytes.first_chunk::<4>().map_or(0, |crc| u32::from_le_bytes(*crc));
-        self.line(&format!("{offset:>10}  {tag}, {} bytes", head.size))?;
+        self.line(&format!("{offset:>10}  {}, {} bytes", name_of(head.tag), head.size))?;
         self.field("head crc", format!("{stored:08x}"))?;
         self.field("key", head.key())?;
         self.field("data crc", format!("{:08x}", head.data_crc))?;
@@ -119,7 +125,7 @@ impl Dump<'_> {
         let data = walk.data(offset, head)?.to_vec();
         if let Err(damage) = verified {
             self.field("DAMAGED", damage)?;
-            return self.hex(offset.saturating_add(45), &data);
+            return self.hex_up_to(SHOWN_DAMAGED_BYTES, offset.saturating_add(45), &data);
         }
         match head.tag {
             Tag::Put => self.put(offset, head, &data),
@@ -183,6 +189,15 @@ impl Dump<'_> {
             self.field("live", format!("{first} to {last}"))?;
         }
         Ok(())
+    }
+}
+
+fn name_of(tag: Tag) -> &'static str {
+    match tag {
+        Tag::Put => "PUT",
+        Tag::Delete => "DELETE",
+        Tag::Commit => "COMMIT",
+        Tag::Dictionary => "DICT",
     }
 }
 

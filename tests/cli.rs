@@ -219,6 +219,71 @@ fn sigterm_ends_an_import_after_a_whole_commit_and_it_goes_on_later() {
 }
 
 /// The names of the commands, as `store --help` lists them.
+#[test]
+fn a_log_that_ends_before_its_index_is_read_only_and_every_command_says_so() {
+    let dir = Dir::new();
+    dir.import(3, &sample());
+    let last = dir.segments().into_keys().last().unwrap();
+    let file = fs::File::options().write(true).open(dir.store().join("data").join(last)).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+    let before = read_tree(&dir.store());
+    let run = String::from_utf8(dir.expect(1, &["runs"])).unwrap();
+    let run = run.split_whitespace().next().unwrap();
+    let put = ["put", "malware--1f1c1a4f-2ee9-4a2b-a5a4-33a9c0e0a0b1", "--run", run, "-"];
+    for args in [&["ls", run][..], &["stats"], &["check"], &["compact"], &put, &["import", text(&sample())]] {
+        let output = dir.run(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("COMMIT") || args == ["check"], "{args:?}: {said}");
+    }
+    let stats = dir.units(1, &["stats"]);
+    assert!(of_type(&stats, "stats")[0]["read_only"].is_string(), "{stats:?}");
+    assert_eq!(before.keys().collect::<Vec<_>>(), read_tree(&dir.store()).keys().collect::<Vec<_>>());
+}
+
+/// A damaged head that no index covers, more than one bit of it: the id answered with its older snapshot, exit code 0, and
+/// after the next checkpoint nothing but `check` remembered.
+#[test]
+fn where_nobody_can_tell_whose_record_is_lost_every_answer_carries_a_warning() {
+    let dir = Dir::new();
+    dir.expect(0, &["init", "--compression", "none"]);
+    for (run, name) in [("20240101T000000Z", "older"), ("20240102T000000Z", "newer")] {
+        let file = dir.path(name);
+        fs::write(&file, format!("{{\"objects\": [{{\"id\": \"{MALWARE}\", \"name\": \"{name}\"}}]}}"))
+            .unwrap();
+        dir.expect(0, &["put", MALWARE, "--run", run, text(&file)]);
+    }
+    for (path, entry) in read_tree(&dir.store()) {
+        let name = path.to_string_lossy();
+        if name.starts_with("index.") || name.starts_with("hints.") {
+            fs::remove_file(dir.store().join(&path)).unwrap();
+        } else if name.ends_with("2.seg") {
+            // Behind the header and the run's own record.
+            let mut bytes = entry.bytes;
+            let run_len = u32::from_le_bytes(bytes[100..104].try_into().unwrap());
+            let at = 96 + usize::try_from(run_len).unwrap();
+            bytes[at..at + 45].fill(0);
+            fs::write(dir.store().join(&path), bytes).unwrap();
+        }
+    }
+    let warned = |args: &[&str], expect: &str| {
+        let output = dir.run(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("may be out of date"), "{args:?}: {said}");
+        let answer = String::from_utf8_lossy(&output.stdout);
+        assert!(answer.contains(expect), "{args:?}: {answer}");
+    };
+    warned(&["get", MALWARE], "older");
+    warned(&["history", MALWARE], "20240101T000000Z");
+    let file = dir.path("other");
+    fs::write(&file, format!("{{\"objects\": [{{\"id\": \"{IDENTITY}\"}}]}}")).unwrap();
+    warned(&["put", IDENTITY, "--run", "20240101T000000Z", text(&file)], "");
+    warned(&["get", MALWARE], "older");
+    assert_eq!(of_type(&dir.units(1, &["stats"]), "stats")[0]["gaps"], 1);
+    dir.expect(1, &["check"]);
+}
+
 fn commands(dir: &Dir) -> Vec<String> {
     let help = String::from_utf8(dir.expect(0, &["--help"])).unwrap();
     let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();

@@ -105,6 +105,10 @@ impl Context {
         for notice in store.notices() {
             self.console.warn(&notice);
         }
+        if let Some(loss) = store.loss() {
+            self.note(Exit::Damage);
+            self.console.warn(&format!("read-only: {loss}"));
+        }
         let gaps = store.view().gaps();
         if gaps > 0 {
             self.note(Exit::Damage);

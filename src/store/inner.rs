@@ -24,6 +24,8 @@ pub(crate) struct Inner {
     pub(crate) state: RwLock<Arc<State>>,
     /// What was noticed at open.
     pub(crate) notices: Vec<String>,
+    /// Why nothing may be written: the index proved a loss.
+    pub(crate) loss: Option<String>,
     /// Held shared as long as a handle lives, so that compaction unlinks nothing under it. `None` on
     /// read-only media, where nothing is unlinked.
     pub(crate) readers: Mutex<Option<Box<dyn Lock>>>,

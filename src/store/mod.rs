@@ -16,7 +16,7 @@ use crate::vfs::{Lock, ReadVfs, Vfs};
 
 use inner::{DATA_DIR, Inner, LOCK_FILE, READERS_FILE, publish_dictionary, replace_file};
 use open::{Loaded, UseIndex, load};
-use recover::recover;
+use recover::{proven_loss, recover};
 
 mod append;
 pub mod check;
@@ -176,9 +176,18 @@ impl Store {
 
     fn with(read: Arc<dyn ReadVfs>, write: Option<Arc<dyn Vfs>>) -> Result<Store> {
         let Loaded { config, working, notices, readers } = load(&read, UseIndex::Newest, false)?;
+        let loss = proven_loss(&working)?;
         let state = RwLock::new(Arc::new(working.state));
         Ok(Store {
-            inner: Arc::new(Inner { config, read, write, state, notices, readers: Mutex::new(readers) }),
+            inner: Arc::new(Inner {
+                config,
+                read,
+                write,
+                state,
+                notices,
+                loss,
+                readers: Mutex::new(readers),
+            }),
         })
     }
 
@@ -214,6 +223,12 @@ impl Store {
         let mut writer = Writer::new(self.inner.clone(), vfs, loaded.working, dictionary, lock);
         writer.remove_dead()?;
         Ok(writer)
+    }
+
+    /// Why nothing may be written, if the index proved at open that acknowledged commits are gone from the log. What is left is
+    /// readable; [`writer`](Store::writer) refuses.
+    pub fn loss(&self) -> Option<&str> {
+        self.inner.loss.as_deref()
     }
 
     /// What was noticed at open and is not an error: an absent index, an ignored tail, ...

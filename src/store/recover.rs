@@ -23,21 +23,37 @@ pub(super) fn recover(read: &Arc<dyn ReadVfs>, vfs: &dyn Vfs) -> Result<Loaded> 
     Ok(loaded)
 }
 
+/// Tells why nothing may be written, as far as a reader can see at once: the log ends before the commit that the index covers.
+/// Cost: one positioned read.
+pub(super) fn proven_loss(working: &Working) -> Result<Option<String>> {
+    let Some(covered) = missing_commit(working)? else { return Ok(None) };
+    let segment = working.state.segments.get(covered.at.segment)?;
+    let len = segment.map(|segment| segment.file().len()).transpose()?.unwrap_or(0);
+    Ok((len < covered.end.into()).then(|| lost(&covered)))
+}
+
+/// Returns what the newest index covers if the log does not hold that COMMIT.
+fn missing_commit(working: &Working) -> Result<Option<Covered>> {
+    let Some(newest) = working.state.layers.first() else { return Ok(None) };
+    let covered = newest.covered();
+    let held = covered.commit.0 == 0 || is_held(&working.state.segments, &covered)?;
+    Ok((!held).then_some(covered))
+}
+
+fn lost(covered: &Covered) -> String {
+    let place = Place::at(file_name(covered.at.segment), covered.at.offset.into());
+    format!("{place}: {}; run `store check`", Damage::CommitLost { commit: covered.commit })
+}
+
 /// Refuses to build on a log that lacks a commit which the index covers.
 fn refuse_loss(read: &Arc<dyn ReadVfs>, working: &Working) -> Result<()> {
-    let Some(newest) = working.state.layers.first() else { return Ok(()) };
-    let covered = newest.covered();
-    if covered.commit.0 == 0 || is_held(&working.state.segments, &covered)? {
-        return Ok(());
-    }
+    let Some(covered) = missing_commit(working)? else { return Ok(()) };
     // Its COMMIT may be damaged and yet follow from its records: then nothing is lost.
     let replayed = load(read, UseIndex::Never, false)?;
     if replayed.working.state.position.link.id >= covered.commit {
         return Ok(());
     }
-    let place = Place::at(file_name(covered.at.segment), covered.at.offset.into());
-    let damage = Damage::CommitLost { commit: covered.commit };
-    Err(Error::ReadOnly { reason: format!("{place}: {damage}; run `store check`") })
+    Err(Error::ReadOnly { reason: lost(&covered) })
 }
 
 /// Tells whether the COMMIT that an index covers stands where it says.

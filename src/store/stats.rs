@@ -121,7 +121,7 @@ impl Store {
             compression: if loaded.config.compressed { "zstd" } else { "none" },
             dictionary: None,
             segments: self.segment_stats(state, &hints)?,
-            read_only: None,
+            read_only: self.inner.loss.clone(),
             notices: loaded.notices,
         };
         self.measure_files(&mut figures)?;

@@ -4,6 +4,8 @@
 use std::cell::{Cell, OnceCell};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
@@ -32,6 +34,8 @@ pub(crate) struct Context {
     pub(crate) console: Console,
     writer: WriterOptions,
     progress: ProgressOptions,
+    /// Raised by the first signal, once these are caught.
+    raised: Arc<AtomicBool>,
     signals: OnceCell<Signals>,
     noted: Cell<Exit>,
 }
@@ -69,13 +73,16 @@ impl Context {
             json: global.json_progress,
             interval: global.progress_interval,
         };
-        let writer = WriterOptions { lock_wait: global.lock_wait, holder: holder(args) };
+        let raised = Arc::<AtomicBool>::default();
+        let stop = Stop::from_flag(Arc::clone(&raised));
+        let writer = WriterOptions { lock_wait: global.lock_wait, holder: holder(args), stop };
         Ok(Context {
             store: global.store.clone(),
             out,
             console,
             writer,
             progress,
+            raised,
             signals: OnceCell::new(),
             noted: Cell::new(Exit::Done),
         })
@@ -135,11 +142,11 @@ impl Context {
     /// # Errors
     /// `Io` if the system refuses.
     pub(crate) fn stop(&self) -> Result<Stop> {
-        if let Some(signals) = self.signals.get() {
-            return Ok(signals.stop());
+        if self.signals.get().is_none() {
+            let signals = Signals::install(&self.raised)?;
+            self.signals.get_or_init(|| signals);
         }
-        let signals = Signals::install()?;
-        Ok(self.signals.get_or_init(|| signals).stop())
+        Ok(self.writer.stop.clone())
     }
 
     /// Says on standard output what was done, unless nothing but errors is wanted or units are.

@@ -36,6 +36,7 @@ fn context(sink: &Shared) -> Context {
         console,
         writer: WriterOptions::default(),
         progress: ProgressOptions::default(),
+        raised: Arc::default(),
         signals: OnceCell::new(),
         noted: Cell::new(Exit::Done),
     }

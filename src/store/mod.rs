@@ -210,7 +210,8 @@ impl Store {
     /// the new writer goes on in a new segment.
     ///
     /// # Errors
-    /// `Locked` when another writer holds it longer than `options.lock_wait`; `ReadOnly` when the index
+    /// `Locked` when another writer holds it longer than `options.lock_wait`, `Cancelled` when `options.stop` is raised
+    /// meanwhile; `ReadOnly` when the index
     /// proves that an acknowledged commit is gone from the log.
     pub fn writer(&self, options: &WriterOptions) -> Result<Writer> {
         let vfs = self.inner.vfs()?;
@@ -275,7 +276,10 @@ fn lock_patiently(vfs: &dyn Vfs, options: &WriterOptions) -> Result<Box<dyn Lock
     let start = Instant::now();
     loop {
         match vfs.lock_exclusive(LOCK_FILE, &options.holder) {
-            Err(Error::Locked { .. }) if start.elapsed() < options.lock_wait => std::thread::sleep(LOCK_POLL),
+            Err(Error::Locked { .. }) if start.elapsed() < options.lock_wait => {
+                options.stop.check()?;
+                std::thread::sleep(LOCK_POLL);
+            }
             result => return result,
         }
     }

@@ -14,6 +14,7 @@ use crate::format::put::{self, DeleteReason, PutData, PutKind};
 use crate::format::record::Tag;
 use crate::id::{Instant, Key, Location, ObjectKey, RunKey};
 use crate::limits::NAME_MAX_BYTES;
+use crate::progress::Stop;
 use crate::segment::{Codec, Dictionary, Encoded, Encoder, SegmentWriter};
 use crate::vfs::{Lock, Vfs};
 
@@ -24,6 +25,8 @@ pub struct WriterOptions {
     pub lock_wait: Duration,
     /// What to write into the lock file for others to see: pid, host, command, since when.
     pub holder: String,
+    /// Raised, it ends the waiting with `Cancelled`.
+    pub stop: Stop,
 }
 
 /// The payload of a PUT.

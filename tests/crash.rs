@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-mod fates;
+pub(crate) mod fates;
 mod mutants;
 mod regressions;
 mod simulate;
@@ -90,11 +90,16 @@ simulated! {
     a_crash_in_a_recovery_alone_changes_nothing "recovery_only",
     a_crash_among_aliases_and_runs_leaves_whole_commits "aliases_and_runs",
     a_crash_after_an_unchanged_put_keeps_what_was_acknowledged "unchanged",
+    a_crash_of_a_handle_that_rolls_back_again_and_again_revives_none_of_it "rollbacks",
+    a_crash_in_a_compaction_changes_nothing_that_can_be_read "compaction",
+    a_crash_in_a_compaction_after_a_rollback_revives_none_of_it "compaction_after_rollback",
+    a_crash_in_a_close_that_merges_small_segments_changes_nothing_that_can_be_read "merge",
 }
 
 #[test]
 fn every_workload_is_simulated() {
-    let all: Vec<&str> = workloads::ALL.iter().map(|workload| workload.name).collect();
+    let all = workloads::ALL.iter().chain([workloads::MERGE]);
+    let all: Vec<&str> = all.map(|workload| workload.name).collect();
     assert_eq!(all, SIMULATED);
 }
 

@@ -173,6 +173,8 @@ fn same(what: &str, found: Option<Snapshot<'_>>, expect: Option<(RunKey, &[u8])>
 pub(crate) struct Found {
     /// Damage, with the sentence that tells of it.
     pub(crate) damage: Vec<(Option<Damage>, String)>,
+    /// Files that only await their removal.
+    pub(crate) dead: Vec<String>,
 }
 
 impl CheckSink for Found {
@@ -180,6 +182,8 @@ impl CheckSink for Found {
         if finding.severity == Severity::Damage {
             let text = format!("{}: {}", finding.place, finding.detail);
             self.damage.push((finding.damage.clone(), text));
+        } else if finding.detail.starts_with("left behind by a compaction") {
+            self.dead.push(finding.place.file.clone());
         }
         Ok(())
     }

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use stix_store::id::{Instant, RunKey, StoreId};
+use stix_store::id::{CommitId, Instant, RunKey, StoreId};
+use stix_store::progress::Stop;
+use stix_store::store::compact::CompactOptions;
 use stix_store::vfs::Vfs;
 use stix_store::vfs::mem::{Action, Mem, Op};
 use stix_store::{
@@ -25,6 +27,12 @@ pub(crate) struct Session {
     /// What the store holds after each commit; the first is the empty store.
     pub(crate) states: Vec<Expected>,
 }
+
+/// Most transactions that one compaction of a test makes.
+const OWN_COMMITS: usize = 8;
+
+/// Marks the place in a log from which on it is simulated.
+pub(crate) const FROM_HERE: &str = "from here";
 
 /// Options whose files are the same each time.
 pub(crate) fn options(segment_size: u64, compression: Compression) -> CreateOptions {
@@ -223,6 +231,46 @@ impl Session {
         self.writer()?.rollback()?;
         self.model = self.committed().clone();
         Ok(())
+    }
+
+    /// Compacts segments with at least that many percent of garbage. Each batch is a transaction that changes nothing.
+    pub(crate) fn compact(&mut self, threshold: u8) -> Result<()> {
+        self.expect_commits_of_its_own();
+        let options = CompactOptions { threshold, dry_run: false };
+        let done = self.writer()?.compact(&options, &mut |_| {}, &Stop::default());
+        // After a failure the writer may go on: then it knows how far it came.
+        let writer = self.writer()?;
+        if writer.rollback().is_ok() {
+            let commit = writer.view()?.commit();
+            self.have_committed(commit);
+        }
+        done.map(|_| ())
+    }
+
+    /// Says that what came before is only there to be built on.
+    pub(crate) fn simulate_from_here(&self) {
+        self.mem.mark(FROM_HERE);
+    }
+
+    /// Closes the writer where that is to merge small segments.
+    pub(crate) fn close_and_merge(&mut self) -> Result<()> {
+        self.expect_commits_of_its_own();
+        self.close()?;
+        let commit = Store::open_on(self.vfs.clone())?.view().commit();
+        self.have_committed(commit);
+        Ok(())
+    }
+
+    fn expect_commits_of_its_own(&mut self) {
+        let state = self.committed().clone();
+        self.states.extend(std::iter::repeat_n(state, OWN_COMMITS));
+        self.mem.mark(format!("issued {}", self.states.len() - 1));
+    }
+
+    fn have_committed(&mut self, commit: CommitId) {
+        self.states.truncate(usize::try_from(commit.0).unwrap() + 1);
+        self.mem.mark(format!("issued {}", commit.0));
+        self.mem.mark(format!("acked {}", commit.0));
     }
 
     /// Closes the writer.

@@ -132,6 +132,10 @@ impl Writer {
             }
             let len = self.len_of(*id)?;
             let known = self.hints_of(*id);
+            if known.len == 0 && self.state().segments.get(*id)?.is_some_and(|one| one.header().is_err()) {
+                // A power cut or somebody else left it; nothing in it was ever committed.
+                continue;
+            }
             let mut garbage = known.garbage.saturating_add(len.saturating_sub(known.len));
             // In the oldest segment there is nothing left that a DELETE could delete.
             if self.state().segments.ids().first() == Some(id) {
@@ -323,6 +327,9 @@ impl Writer {
         // Index first: an older one names DELETEs in these segments that the compaction dropped.
         if self.working.is_dirty() {
             self.checkpoint()?;
+        } else {
+            // A killed process may have left it in the system's cache only.
+            self.vfs.sync_dir("")?;
         }
         // This handle counts as a reader too, unless nothing but this writer uses it.
         let alone = std::sync::Arc::strong_count(&self.inner) <= 2;
@@ -331,11 +338,8 @@ impl Writer {
         let lock = if alone { self.vfs.lock_exclusive(READERS_FILE, "") } else { self.busy() };
         let waiting = match lock {
             Ok(_lock) => {
-                for id in dead.iter() {
-                    self.vfs.remove(&file_name(*id))?;
-                    // In this order on disk too: a DELETE must not be gone before the PUT that it deletes.
-                    self.vfs.sync_dir(DATA_DIR)?;
-                }
+                let unlinked = self.unlink(&dead);
+                self.guard(unlinked)?;
                 self.working.state.dead = std::sync::Arc::default();
                 if let Some(hints) = &mut self.working.hints {
                     hints.dead.clear();
@@ -357,6 +361,15 @@ impl Writer {
             *self.inner.readers.lock() = self.inner.read.lock_shared(READERS_FILE)?;
         }
         Ok(waiting)
+    }
+
+    fn unlink(&self, dead: &BTreeSet<SegmentId>) -> Result<()> {
+        for id in dead {
+            self.vfs.remove(&file_name(*id))?;
+            // In this order on disk too: a DELETE must not be gone before the PUT that it deletes.
+            self.vfs.sync_dir(DATA_DIR)?;
+        }
+        Ok(())
     }
 
     fn busy(&self) -> Result<Box<dyn crate::vfs::Lock>> {

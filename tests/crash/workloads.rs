@@ -1,5 +1,5 @@
 //! What a program does with a store while it crashes: each workload shows one thing and is short, since every place in it
-//! is visited. Compaction and repair get theirs here too, once they exist: moving records, unlinking, setting aside.
+//! is visited.
 
 use std::sync::Arc;
 
@@ -73,11 +73,26 @@ workloads! {
     recovery_only LARGE None,
     aliases_and_runs LARGE None,
     unchanged LARGE None,
+    rollbacks SMALL None,
+    compaction SMALL None,
+    compaction_after_rollback SMALL Zstd,
 }
+
+/// Too long for the fault pass and for kills at every call: only its end is simulated.
+pub(super) const MERGE: &Workload = &Workload {
+    name: "merge",
+    run: |session| {
+        session.create(&options(LARGE, Compression::None))?;
+        merge(session)
+    },
+    segment_size: LARGE,
+    compression: Compression::None,
+    forget: None,
+};
 
 /// Finds a workload.
 pub(crate) fn named(name: &str) -> &'static Workload {
-    ALL.iter().find(|workload| workload.name == name).unwrap()
+    ALL.iter().chain([MERGE]).find(|workload| workload.name == name).unwrap()
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a workload like the others")]
@@ -227,4 +242,74 @@ fn unchanged(session: &mut Session) -> Result<()> {
     session.commit()?;
     session.put(1, 2, &body(1, 40))?;
     session.commit()
+}
+
+/// One handle that rolls back before, between and after commits.
+fn rollbacks(session: &mut Session) -> Result<()> {
+    session.put(1, 1, &body(1, 60))?;
+    session.look()?;
+    session.rollback()?;
+    session.put(1, 1, &body(2, 80))?;
+    session.commit()?;
+    session.delete(1, 1)?;
+    session.rollback()?;
+    session.put(2, 1, &body(3, 70))?;
+    session.commit()?;
+    session.put(1, 1, &body(4, 90))?;
+    session.look()?;
+    session.rollback()?;
+    session.put(1, 2, &body(5, 50))?;
+    session.commit()?;
+    session.close()
+}
+
+/// First a sparse segment alone, whose DELETE is still needed for an older one; then all of them.
+fn compaction(session: &mut Session) -> Result<()> {
+    session.put(5, 1, &body(5, 330))?;
+    session.put(2, 1, &body(2, 10))?;
+    session.commit()?;
+    session.put(1, 1, &body(1, 260))?;
+    session.delete(2, 1)?;
+    session.commit()?;
+    session.put(1, 1, &body(11, 300))?;
+    session.commit()?;
+    session.close()?;
+    session.compact(50)?;
+    session.put(3, 1, &body(3, 40))?;
+    session.commit()?;
+    session.compact(1)?;
+    session.put(5, 1, &body(55, 20))?;
+    session.commit()?;
+    session.close()
+}
+
+/// On the handle that rolled back, with the tail of that in a segment, and without an index before.
+fn compaction_after_rollback(session: &mut Session) -> Result<()> {
+    session.put(1, 1, &body(1, 200))?;
+    session.commit()?;
+    session.put(1, 1, &body(2, 300))?;
+    session.look()?;
+    session.rollback()?;
+    session.put(1, 1, &body(3, 210))?;
+    session.put(2, 1, &body(4, 50))?;
+    session.commit()?;
+    session.put(2, 2, &body(5, 50))?;
+    session.compact(1)?;
+    session.put(2, 2, &body(6, 50))?;
+    session.commit()?;
+    session.close()
+}
+
+/// Small segments, one more than are left alone.
+fn merge(session: &mut Session) -> Result<()> {
+    for number in 0..65 {
+        // Each handle writes a segment of its own.
+        session.put(number % 50, 1, &body(number, 20))?;
+        session.commit()?;
+        session.open()?;
+    }
+    session.simulate_from_here();
+    session.delete(3, 1)?;
+    session.commit()?;
+    session.close_and_merge()
 }

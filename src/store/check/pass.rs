@@ -8,7 +8,7 @@ use crate::format::put::{self, PutKind, implied_name};
 use crate::format::record::{HEAD_LEN, Head, Tag};
 use crate::format::segment::file_name;
 use crate::id::{Location, RunKey, SegmentId};
-use crate::index::{RecordKeys, Totals};
+use crate::index::{Entry, RecordKeys, Totals};
 use crate::progress::{Progress, Stop};
 use crate::segment::{Dictionary, Segment, Walk};
 use crate::store::log::{LogPosition, LogSink, Transaction};
@@ -188,7 +188,9 @@ impl<'p, 'r> Pass<'p, 'r> {
     /// Compares what the log gave with what the index claims, and names what is not backed.
     pub(super) fn finish(&mut self, position: LogPosition) -> Result<()> {
         for (id, _) in self.state.layers.first().into_iter().flat_map(|newest| newest.segments().flatten()) {
-            if self.state.segments.ids().binary_search(&id).is_err() {
+            // A compaction that was cut off after its COMMIT has left the index that lists what it emptied.
+            let is_known = self.state.segments.ids().binary_search(&id).is_ok();
+            if !is_known && !self.state.dead.contains(&id) {
                 self.report.damage(Place::whole(file_name(id)), Damage::Missing)?;
             }
         }
@@ -221,7 +223,13 @@ impl<'p, 'r> Pass<'p, 'r> {
                 self.backs(at, row.run)?;
             }
             match self.state.entries_of(row.run) {
-                Ok(entries) => entries.iter().try_for_each(|entry| self.backs(entry.at, row.run))?,
+                Ok(entries) => {
+                    // In a segment that was compacted such an entry is a DELETE that is needed no more.
+                    let is_dropped =
+                        |entry: &Entry| entry.flags.tombstone && self.state.dead.contains(&entry.at.segment);
+                    let kept = entries.iter().filter(|entry| !is_dropped(entry));
+                    kept.map(|entry| entry.at).try_for_each(|at| self.backs(at, row.run))?;
+                }
                 Err(error) => self.report.error(error)?,
             }
         }

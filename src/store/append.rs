@@ -75,7 +75,11 @@ impl Writer {
         }
         self.inner.publish(&self.working.state);
         if self.working.tail_records >= TAIL_MAX_RECORDS || self.working.tail_bytes >= TAIL_MAX_BYTES {
-            self.checkpoint()?;
+            // It is no part of the commit, which is durable and must be acknowledged. While it is missing, each
+            // commit and the close try again.
+            if let Err(error) = self.checkpoint() {
+                tracing::warn!("cannot write a checkpoint yet: {error}");
+            }
         }
         Ok(link.id)
     }
@@ -210,7 +214,11 @@ impl Writer {
     }
 
     pub(super) fn create_segment(&mut self, dictionary: Option<&Dictionary>) -> Result<SegmentWriter> {
-        let number = self.working.next_segment;
+        let mut number = self.working.next_segment;
+        // A file that is no segment may have the name of one.
+        while self.state().segments.ids().binary_search(&number).is_ok() && number.0 < u32::MAX {
+            number = SegmentId(number.0.saturating_add(1));
+        }
         let next = number.0.checked_add(1);
         let max = u64::from(u32::MAX);
         let next = next.ok_or(Error::TooLarge { what: "segment number", len: max, max })?;

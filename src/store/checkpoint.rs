@@ -95,7 +95,8 @@ impl Writer {
             Some(newest) => newest.segments().flatten().collect(),
             None => Vec::new(),
         };
-        for id in state.segments.ids() {
+        // What is numbered above was never a segment: who removes it removes nothing of the store.
+        for id in state.segments.ids().iter().filter(|id| **id < self.working.next_segment) {
             let before = known.binary_search_by_key(id, |(id, _)| *id).ok().and_then(|at| known.get(at));
             let len = match before.and_then(|(_, len)| *len) {
                 Some(len) => len,

@@ -8,6 +8,7 @@ use super::*;
 use crate::id::{Instant as At, Key, ObjectKey, RunKey};
 use crate::vfs::mem::Mem;
 
+mod checkpoints;
 mod compaction;
 
 fn options(segment_size: u64, compression: Compression) -> CreateOptions {

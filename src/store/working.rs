@@ -17,6 +17,9 @@ use crate::id::{Key, Location, ObjectKey, RunKey, SegmentId};
 use crate::index::{Below, EntryFlags, Overlay, OverlayEntry, RunRow};
 use crate::segment::Segments;
 
+/// More segments than writers abandon between two commits. A power cut may leave their headers torn.
+const ABANDONED_MAX: u32 = 1 << 16;
+
 /// A state, and what a writer needs besides.
 #[derive(Clone, Debug)]
 pub(crate) struct Working {
@@ -35,9 +38,7 @@ pub(crate) struct Working {
 impl Working {
     /// Starts from a state.
     pub(crate) fn new(state: State, hints: Option<Hints>) -> Working {
-        let above =
-            state.segments.ids().last().map_or(SegmentId(1), |last| SegmentId(last.0.saturating_add(1)));
-        let next_segment = state.position.next_segment.max(above);
+        let next_segment = state.position.next_segment.max(above_all(&state));
         Working { state, hints, next_segment, tail_records: 0, tail_bytes: 0 }
     }
 
@@ -247,6 +248,17 @@ impl Working {
     pub(crate) fn position_after(&self, link: CommitLink, end: u32) -> LogPosition {
         LogPosition { link, end, next_segment: self.next_segment }
     }
+}
+
+/// Returns a number above those of all segments. A file far above what the COMMITs know that does not begin as a segment
+/// of this store was never one, so it takes no number: one named as the last would leave none to any writer.
+fn above_all(state: &State) -> SegmentId {
+    let near = state.position.next_segment.0.saturating_add(ABANDONED_MAX);
+    // What cannot be read may be one.
+    let is_bad = |id| matches!(state.segments.get(id), Ok(Some(segment)) if segment.header().is_err());
+    let is_stray = |id: SegmentId| id.0 >= near && is_bad(id);
+    let last = state.segments.ids().iter().rev().find(|id| !is_stray(**id));
+    last.map_or(SegmentId(1), |last| SegmentId(last.0.saturating_add(1)))
 }
 
 fn kind_of(flags: EntryFlags) -> Option<PutKind> {

@@ -19,6 +19,7 @@ mod fault;
 mod floors;
 mod format;
 mod model;
+mod process;
 mod resources;
 mod sample;
 mod session;

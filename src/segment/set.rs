@@ -143,6 +143,14 @@ impl Segments {
         self.get(id)?.ok_or_else(missing)
     }
 
+    #[cfg(test)]
+    pub(crate) fn open_count(&self) -> usize {
+        match &self.slots {
+            Slots::Fixed(slots) => slots.iter().filter(|slot| slot.get().is_some()).count(),
+            Slots::Recent(recent) => recent.lock().open.len(),
+        }
+    }
+
     /// Segment numbers are mostly without gaps, so the place is mostly known without a search.
     fn position(&self, id: SegmentId) -> Option<usize> {
         let first = self.ids.first()?;

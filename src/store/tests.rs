@@ -10,6 +10,7 @@ use crate::vfs::mem::Mem;
 
 mod checkpoints;
 mod compaction;
+mod segments;
 
 fn options(segment_size: u64, compression: Compression) -> CreateOptions {
     CreateOptions { segment_size, compression, store_id: Some(StoreId([7; 16])), dictionary: None }

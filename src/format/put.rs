@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::bytes::{Cursor, put_leb};
 use super::types;
 use crate::error::Damage;
-use crate::id::{CommitId, Key, ObjectKey};
+use crate::id::{CommitId, DictionaryId, Key, ObjectKey};
 use crate::limits::{FILE_MAX_BYTES, NAME_MAX_BYTES};
 
 /// What a PUT holds.
@@ -149,6 +149,30 @@ pub fn decode(data: &[u8]) -> Result<PutData<'_>, Damage> {
         return Err(Damage::Field { what: "raw payload length", value: put.raw_len.into() });
     }
     Ok(put)
+}
+
+impl PutData<'_> {
+    /// Tells whether these fields may stand under a key, in a segment with that dictionary.
+    ///
+    /// # Errors
+    /// `Field` with what no writer writes.
+    pub fn fits(&self, key: &Key, dictionary: DictionaryId) -> Result<(), Damage> {
+        let code = match self.kind {
+            PutKind::Snapshot => 0,
+            PutKind::Alias => 1,
+            PutKind::Run => 2,
+        };
+        if key.is_run() != (self.kind == PutKind::Run) {
+            return Err(Damage::Field { what: "put kind of this key", value: code });
+        }
+        if self.kind == PutKind::Run && self.raw_len > 0 {
+            return Err(Damage::Field { what: "payload length of a run", value: self.raw_len.into() });
+        }
+        if self.codec == Codec::ZstdDictionary && dictionary == DictionaryId::NONE {
+            return Err(Damage::Field { what: "put codec of a segment without dictionary", value: 2 });
+        }
+        Ok(())
+    }
 }
 
 /// What the first bytes of a PUT's data say: kind and payload length, for replay, which reads no payloads.

@@ -84,7 +84,7 @@ impl Bindings {
     }
 
     /// Returns the dictionary that a binding belongs to.
-    fn dictionary_of(&self, binding: Binding) -> DictionaryId {
+    pub(super) fn dictionary_of(&self, binding: Binding) -> DictionaryId {
         let found = self.candidates.iter().find(|(_, candidate)| *candidate == binding);
         found.map_or(DictionaryId::NONE, |(id, _)| *id)
     }

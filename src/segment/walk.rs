@@ -7,6 +7,7 @@ use super::reader::Bindings;
 use crate::error::{Damage, Result};
 use crate::format::crc::Binding;
 use crate::format::record::{self, HEAD_BYTES, HEAD_LEN, Head};
+use crate::id::DictionaryId;
 use crate::vfs::ReadFile;
 
 /// Bytes read at a time.
@@ -122,6 +123,11 @@ impl<'f> Walk<'f> {
         let Some(binding) = self.binding else { return Ok(Err(Damage::Magic)) };
         let data = self.data(offset, head)?;
         Ok(record::verify_data(head, data, binding, offset))
+    }
+
+    /// Returns the dictionary of the segment, by what the record of the last step is bound to.
+    pub fn dictionary(&self) -> DictionaryId {
+        self.binding.map_or(DictionaryId::NONE, |binding| self.bindings.dictionary_of(binding))
     }
 
     fn head(&mut self, offset: u32) -> Result<std::result::Result<Head, Damage>> {

@@ -88,7 +88,7 @@ pub(crate) fn read_log(
         position,
         sink,
         segments: segments.ids(),
-        unresolved: None,
+        unresolved: Vec::new(),
         torn_header: None,
         absent: Vec::new(),
         listed: None,
@@ -111,7 +111,8 @@ struct LogReader<'r> {
     position: &'r mut LogPosition,
     sink: &'r mut dyn LogSink,
     segments: &'r [SegmentId],
-    unresolved: Option<Unresolved>,
+    /// Ends of segments, oldest first. More than one only where headers are damaged.
+    unresolved: Vec<Unresolved>,
     /// Segments that COMMITs name as holding their predecessor and that are not there, and those COMMITs.
     absent: Vec<(SegmentId, Location, u32, CommitId)>,
     /// The live segments by the last COMMIT that lists them, and where that COMMIT lies.
@@ -152,10 +153,9 @@ impl LogReader<'_> {
         }
         let header = self.torn_header.take();
         if open.start.is_some() || header.is_some() {
-            self.settle(None)?;
-            // Held until the next header tells whether a COMMIT stood there.
+            // Held until the next intact header tells whether a COMMIT stood there.
             let (segment, end) = (segment.id(), walk.position());
-            self.unresolved = Some(Unresolved { open, segment, end, header });
+            self.unresolved.push(Unresolved { open, segment, end, header });
         }
         self.sink.segment_done(segment, len)
     }
@@ -192,7 +192,7 @@ impl LogReader<'_> {
     }
 
     fn commit(&mut self, open: &Open, at: Location, head: &Head, commit: &CommitData) -> Result<()> {
-        if self.unresolved.is_some() {
+        if !self.unresolved.is_empty() {
             self.settle(Some(commit.previous))?;
         }
         self.tell_header()?;
@@ -308,21 +308,25 @@ impl LogReader<'_> {
         Ok((bits <= ADOPT_MAX_BITS).then_some(CommitLink { id, at, data_crc: head.data_crc }))
     }
 
-    /// Decides about the end of the segment before, now that the next header is known.
+    /// Decides about the ends of the segments before, now that a later header or COMMIT says what `previous` to it was committed.
     fn settle(&mut self, previous: Option<CommitLink>) -> Result<()> {
-        if let Some(Unresolved { open, segment, end, header }) = self.unresolved.take() {
-            // Whoever created the next segment knew that COMMIT: it was durable then.
-            let names_it = |link: &CommitLink| link.at.segment == segment && link.id > self.position.link.id;
-            if let Some(link) = previous.filter(names_it) {
-                if let Some((at, damage)) = header {
+        let named = previous.filter(|link| link.id > self.position.link.id);
+        let mut adopted = false;
+        for Unresolved { mut open, segment, end, mut header } in std::mem::take(&mut self.unresolved) {
+            // Whoever wrote that knew that COMMIT: it was durable then, and what stands behind it was not committed.
+            if let Some(link) = named.filter(|link| link.at.segment == segment) {
+                if let Some((at, damage)) = header.take() {
                     self.sink.damage(at, HEADER_LEN, damage)?;
                 }
-                return self.adopt(&open, link);
+                let committed = open.split_at(link.at.offset);
+                self.adopt(&committed, link)?;
+                adopted = true;
             }
-            let start = open.start.unwrap_or(0);
-            self.sink.tail(Location { segment, offset: start }, end.saturating_sub(start))?;
+            if let Some(start) = open.start.or(header.map(|_| 0)) {
+                self.sink.tail(Location { segment, offset: start }, end.saturating_sub(start))?;
+            }
         }
-        let Some(link) = previous.filter(|link| link.id > self.position.link.id) else { return Ok(()) };
+        let Some(link) = named.filter(|_| !adopted) else { return Ok(()) };
         // It, and all before it that are missing too, went without leaving a record.
         if self.segments.binary_search(&link.at.segment).is_ok() {
             self.lost(&link)?;

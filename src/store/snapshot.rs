@@ -34,8 +34,9 @@ impl<'v> Snapshot<'v> {
     pub(crate) fn new(segments: &'v Segments, at: Location, record: Record<'v>) -> Result<Snapshot<'v>> {
         let Record { head, data, dictionary } = record;
         let place = || Place::at(segment::file_name(at.segment), at.offset.into());
+        let put = put::decode(&data).and_then(|put| put.fits(&head.key(), dictionary).map(|()| put));
         let PutData { kind, codec, first_commit, name, meta, raw_len, object, payload } =
-            put::decode(&data).map_err(|damage| Error::damaged(place(), damage))?;
+            put.map_err(|damage| Error::damaged(place(), damage))?;
         // The three parts stand at the end, in this order.
         let payload = data.len().saturating_sub(payload.len())..data.len();
         let meta = payload.start.saturating_sub(meta.len())..payload.start;

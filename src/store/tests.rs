@@ -8,6 +8,7 @@ use super::*;
 use crate::id::{Instant as At, Key, ObjectKey, RunKey};
 use crate::vfs::mem::Mem;
 
+mod adoption;
 mod checkpoints;
 mod compaction;
 mod segments;

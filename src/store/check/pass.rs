@@ -92,9 +92,15 @@ impl<'p, 'r> Pass<'p, 'r> {
             self.torn.push((at, *head, damage));
             return Ok((None, false));
         }
+        let dictionary = walk.dictionary();
         let data = walk.data(at.offset, head)?;
         let decoded = match head.tag {
-            Tag::Put => put::decode(data).map(|put| Some(put.kind)),
+            Tag::Put => put::decode(data).and_then(|put| {
+                let key = head.key();
+                put.fits(&key, dictionary)?;
+                let name = put.name(&key)?;
+                if put::key_fits(&key, &name) { Ok(Some(put.kind)) } else { Err(Damage::WrongRecord) }
+            }),
             Tag::Delete => put::decode_delete(data).map(|_| None),
             Tag::Dictionary => Dictionary::unpack(data).and_then(|dictionary| {
                 let named = head.key.first_chunk::<16>() == Some(&dictionary.id().0);

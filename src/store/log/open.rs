@@ -49,6 +49,16 @@ impl Open {
         self.records.push((at, head));
     }
 
+    /// Splits off what stands up to the COMMIT at `offset`, its own bytes included, and keeps what is behind. Both forget the checksum.
+    pub(super) fn split_at(&mut self, offset: u32) -> Open {
+        let behind = self.records.partition_point(|(at, _)| at.offset <= offset);
+        let gaps_behind = self.gaps.partition_point(|(at, ..)| *at <= offset);
+        let (records, gaps) = (self.records.split_off(behind), self.gaps.split_off(gaps_behind));
+        let first =
+            records.first().map(|(at, _)| at.offset).into_iter().chain(gaps.first().map(|gap| gap.0)).min();
+        std::mem::replace(self, Open { records, gaps, start: first, heads: Crc32::default() })
+    }
+
     /// Adds bytes that are no record.
     pub(super) fn gap(&mut self, offset: u32, len: u32, damage: Damage) {
         self.start = self.start.or(Some(offset));

@@ -309,9 +309,9 @@ fn the_help_of_each_command_lists_its_exit_codes() {
         }
         let finds = ["get", "history", "ls", "delete", "dump"].contains(&command.as_str());
         assert_eq!(codes.contains(&"5"), finds, "{command}: {codes:?}");
-        let writes = ["import", "put", "delete", "compact"].contains(&command.as_str());
+        let writes = ["import", "put", "delete", "compact", "repair", "check"].contains(&command.as_str());
         assert_eq!(codes.contains(&"11"), writes, "{command}: {codes:?}");
-        let long = ["import", "restore", "check", "compact"].contains(&command.as_str());
+        let long = ["import", "restore", "check", "compact", "repair"].contains(&command.as_str());
         assert_eq!(codes.contains(&"143"), long, "{command}: {codes:?}");
     }
 }

@@ -14,6 +14,8 @@ mod fixture;
 mod images;
 mod judge;
 mod lookups;
+mod repair;
+mod repair_killed;
 mod segments;
 mod stories;
 mod writing;

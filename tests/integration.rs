@@ -20,6 +20,7 @@ mod floors;
 mod format;
 mod model;
 mod process;
+mod repair;
 mod resources;
 mod sample;
 mod session;

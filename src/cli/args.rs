@@ -16,6 +16,10 @@ use crate::id::{SegmentId, StoreId};
 use super::exit;
 use super::values::{self, RunArg};
 
+mod care;
+
+pub(crate) use care::{CheckArgs, CompactArgs, LevelArg, RepairArgs};
+
 /// A crash-safe snapshot store for OpenCTI backups.
 ///
 /// Takes a backup tree in once, and then looks up, verifies and restores from a few large files instead
@@ -97,9 +101,12 @@ pub(crate) enum Command {
     /// Bring data out again: as a backup tree, as STIX bundles, or as a plan only
     #[command(after_long_help = exit::help(exit::RESTORE))]
     Restore(RestoreArgs),
-    /// Verify the store; never writes
+    /// Verify the store; never writes, unless it is to repair what it finds
     #[command(after_long_help = exit::help(exit::CHECK))]
     Check(CheckArgs),
+    /// Save what is intact of damaged files, set the originals aside, and say what is lost
+    #[command(after_long_help = exit::help(exit::REPAIR))]
+    Repair(RepairArgs),
     /// Reclaim what was overwritten and deleted
     #[command(after_long_help = exit::help(exit::COMPACT))]
     Compact(CompactArgs),
@@ -131,6 +138,7 @@ impl Command {
             Command::Ls(_) => "ls",
             Command::Restore(_) => "restore",
             Command::Check(_) => "check",
+            Command::Repair(_) => "repair",
             Command::Compact(_) => "compact",
             Command::Stats => "stats",
             Command::Dump(_) => "dump",
@@ -157,6 +165,7 @@ impl Command {
             | Command::Delete(_)
             | Command::Restore(_)
             | Command::Check(_)
+            | Command::Repair(_)
             | Command::Compact(_) => false,
         }
     }
@@ -323,47 +332,6 @@ pub(crate) enum ResolveArg {
     Closure,
     /// Not at all
     None,
-}
-
-/// Arguments of `check`.
-#[derive(Args, Debug)]
-pub(crate) struct CheckArgs {
-    /// How deep to look
-    #[arg(long, env = "STORE_LEVEL", value_name = "LEVEL", default_value = "crc")]
-    pub(crate) level: LevelArg,
-}
-
-/// How deep a check looks.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum LevelArg {
-    /// Records parse, index entries resolve
-    Index,
-    /// Every checksum of every record
-    Crc,
-    /// Payloads too: they decompress, parse, and hold what was noted about them
-    Content,
-}
-
-impl LevelArg {
-    /// Returns its name in the stream.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            LevelArg::Index => "index",
-            LevelArg::Crc => "crc",
-            LevelArg::Content => "content",
-        }
-    }
-}
-
-/// Arguments of `compact`.
-#[derive(Args, Debug)]
-pub(crate) struct CompactArgs {
-    /// Garbage in percent of a segment from which on it is rewritten
-    #[arg(long, env = "STORE_THRESHOLD", value_name = "PERCENT", default_value = "10", value_parser = clap::value_parser!(u8).range(1..=100))]
-    pub(crate) threshold: u8,
-    /// Tell what would be done, and do nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
 }
 
 /// Arguments of `dump`.

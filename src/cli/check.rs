@@ -15,6 +15,7 @@ use super::files;
 use super::lookup::{self, RunNames};
 use super::output::clip;
 use super::progress::Meter;
+use super::repair;
 use super::text::{Text, show, show_path, show_size};
 
 /// A `result` unit: one finding.
@@ -68,17 +69,27 @@ pub(crate) fn run(context: &Context, args: &CheckArgs) -> Result<()> {
         LevelArg::Content => Level::Content,
     };
     let meter = context.meter("check", "records");
-    let mut sink = Sink { context, view: view.as_ref(), names: RunNames::default(), meter, first_bad: None };
+    let names = RunNames::default();
+    let repairs = args.repair;
+    let mut sink = Sink { context, view: view.as_ref(), names, meter, first_bad: None, repairs };
     let result = check(&vfs, level, &mut sink, &stop);
     sink.meter.finish();
     let first_bad = sink.first_bad;
-    conclude(context, &result?, first_bad)
+    let summary = result?;
+    tell(context, &summary)?;
+    if summary.damage == 0 {
+        return context.say("no damage found");
+    }
+    if args.repair {
+        // A view is a reader, and what is repaired would have to wait for it.
+        drop((view, store));
+        return repair::after_check(context);
+    }
+    context.note(Exit::Damage);
+    advise(context, first_bad)
 }
 
-fn conclude(context: &Context, summary: &CheckSummary, first_bad: Option<u32>) -> Result<()> {
-    if summary.damage > 0 {
-        context.note(Exit::Damage);
-    }
+fn tell(context: &Context, summary: &CheckSummary) -> Result<()> {
     for (name, count) in [
         ("segments", summary.segments),
         ("records", summary.records),
@@ -97,14 +108,17 @@ fn conclude(context: &Context, summary: &CheckSummary, first_bad: Option<u32>) -
         summary.ok,
         summary.damage,
         summary.notices
-    ))?;
-    if summary.damage == 0 {
-        return context.say("no damage found");
-    }
+    ))
+}
+
+fn advise(context: &Context, first_bad: Option<u32>) -> Result<()> {
     let path = show(context.store.as_os_str().as_encoded_bytes());
     if let Some(segment) = first_bad {
         context.say(&format!("next: store -s {path} dump {segment}      shows the damaged bytes"))?;
     }
+    context.say(&format!(
+        "next: store -s {path} repair --dry-run      tells what a repair would save, and what is lost"
+    ))?;
     context.say(&format!(
         "next: store -s {path} restore --tree DIR      brings out all that is readable; nothing was changed"
     ))
@@ -116,13 +130,17 @@ struct Sink<'a> {
     names: RunNames,
     meter: Meter,
     first_bad: Option<u32>,
+    /// Whether a repair follows, which says by itself what could not be repaired.
+    repairs: bool,
 }
 
 impl CheckSink for Sink<'_> {
     fn finding(&mut self, finding: &Finding) -> Result<()> {
         let segment = segment_of(&finding.place.file);
         if finding.severity == Severity::Damage {
-            self.context.note(Exit::Damage);
+            if !self.repairs {
+                self.context.note(Exit::Damage);
+            }
             self.first_bad = self.first_bad.or(segment);
         }
         let path = match (&finding.name, finding.key) {

@@ -130,7 +130,7 @@ pub(crate) fn advice(error: &Error) -> Option<&'static str> {
             Some("--lock-wait SECONDS waits for it; commands that only read never have to wait")
         }
         Error::Damaged { .. } | Error::ReadOnly { .. } => {
-            Some("`store check` shows all damage with its place")
+            Some("`store check` shows all damage with its place, `store repair` saves what is intact")
         }
         Error::UnsupportedVersion { .. } => Some("a newer version of this program reads it"),
         Error::Poisoned { .. } => Some("what was acknowledged before is safe; run the command again"),
@@ -185,6 +185,19 @@ pub(crate) const CHECK: &[Exit] = &[
     Exit::Usage,
     Exit::Failed,
     Exit::NoStore,
+    Exit::Locked,
+    Exit::Interrupted,
+    Exit::Terminated,
+];
+
+/// Exit codes of `repair`.
+pub(crate) const REPAIR: &[Exit] = &[
+    Exit::Done,
+    Exit::Damage,
+    Exit::Usage,
+    Exit::Failed,
+    Exit::NoStore,
+    Exit::Locked,
     Exit::Interrupted,
     Exit::Terminated,
 ];

@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 
 use crate::error::Result;
+use crate::id::Instant;
 use crate::store::Snapshot;
 
 use super::args::GetArgs;
@@ -28,6 +29,13 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<()> {
         (None, None, None) => (view.latest(id)?, String::new()),
     };
     let Some(snapshot) = found else {
+        let until = if args.run.is_some() || args.after.is_some() { None } else { Some(args.at.as_ref()) };
+        let lost = until.map(|at| view.lost(id, at.map_or(Instant::MAX, |run| run.at))).transpose()?;
+        if let Some(run) = lost.flatten() {
+            let run = RunNames::default().of(Some(&view), run).to_owned();
+            return context
+                .not_found(&format!("the newest snapshot of {}{when} was lost in run {run}", show(id)));
+        }
         return context.not_found(&format!("no snapshot of {}{when}", show(id)));
     };
     let body = snapshot.body()?;

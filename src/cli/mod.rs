@@ -30,6 +30,7 @@ mod man;
 mod output;
 mod progress;
 mod put;
+mod repair;
 mod restore;
 mod runs;
 mod signals;
@@ -76,6 +77,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<()> {
         Command::Ls(args) => ls::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Check(args) => check::run(context, args),
+        Command::Repair(args) => repair::run(context, args),
         Command::Compact(args) => compact::run(context, args),
         Command::Stats => stats::run(context),
         Command::Dump(args) => dump::run(context, args),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::store::repair::Evidence;
 use crate::store::stats::{SegmentStats, Stats};
 
 use super::context::Context;
@@ -23,6 +24,7 @@ struct StatsUnit<'a> {
     tombstones: u64,
     lost: u64,
     gaps: u64,
+    evidence: Vec<EvidenceUnit<'a>>,
     types: &'a BTreeMap<String, u64>,
     file_bytes: u64,
     store_bytes: u64,
@@ -45,6 +47,20 @@ struct StatsUnit<'a> {
 struct DictionaryUnit<'a> {
     id: &'a str,
     bytes: u64,
+}
+
+/// A directory of the quarantine.
+#[derive(Serialize)]
+struct EvidenceUnit<'a> {
+    path: &'a str,
+    lost: u64,
+    unknown: u64,
+}
+
+impl EvidenceUnit<'_> {
+    fn of(evidence: &Evidence) -> EvidenceUnit<'_> {
+        EvidenceUnit { path: &evidence.path, lost: evidence.lost, unknown: evidence.unknown }
+    }
 }
 
 #[derive(Serialize)]
@@ -115,6 +131,16 @@ fn factor(part: u64, whole: u64) -> String {
     format!("{units}.{rest:02}")
 }
 
+/// Tells how much was lost, and where the evidence lies.
+fn lost(stats: &Stats) -> String {
+    let places: Vec<&str> = stats.evidence.iter().map(|evidence| evidence.path.as_str()).collect();
+    if places.is_empty() {
+        stats.lost.to_string()
+    } else {
+        format!("{}; set aside: {}", stats.lost, places.join(", "))
+    }
+}
+
 fn figures(stats: &Stats) -> Vec<(&'static str, String)> {
     let live = sum(stats, |segment| segment.live);
     let garbage = sum(stats, |segment| segment.garbage);
@@ -131,7 +157,7 @@ fn figures(stats: &Stats) -> Vec<(&'static str, String)> {
         ("ids", stats.ids.to_string()),
         ("aliases", stats.aliases.to_string()),
         ("tombstones", stats.tombstones.to_string()),
-        ("lost", stats.lost.to_string()),
+        ("lost", lost(stats)),
         ("gaps", stats.gaps.to_string()),
         ("files' bytes", show_size(stats.file_bytes)),
         ("live bytes", format!("{} ({} times smaller)", show_size(live), factor(stats.file_bytes, live))),
@@ -164,6 +190,7 @@ fn unit(stats: &Stats) -> StatsUnit<'_> {
         tombstones: stats.tombstones,
         lost: stats.lost,
         gaps: stats.gaps,
+        evidence: stats.evidence.iter().map(EvidenceUnit::of).collect(),
         types: &stats.types,
         file_bytes: stats.file_bytes,
         store_bytes: stats.store_bytes,

@@ -257,6 +257,11 @@ pub fn decode_delete(data: &[u8]) -> Result<(DeleteReason, CommitId), Damage> {
     }
 }
 
+/// Tells whether the data of a DELETE says that the key was lost.
+pub fn says_lost(data: &[u8]) -> bool {
+    decode_delete(data).is_ok_and(|(reason, _)| reason == DeleteReason::Lost)
+}
+
 /// Tells whether a key may be that of `name`: what a reader compares before it trusts a record.
 pub fn key_fits(key: &Key, name: &[u8]) -> bool {
     key.is_run() || ObjectKey::of(name) == key.object

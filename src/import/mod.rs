@@ -23,8 +23,11 @@ mod pipeline;
 mod prepare;
 mod reason;
 mod scan;
+mod source;
 mod target;
 mod window;
+
+pub use source::TreeSource;
 
 /// What to do with snapshots that the tree no longer holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

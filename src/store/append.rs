@@ -74,7 +74,10 @@ impl Writer {
             self.working.keep_segments(&ranges, link.at.segment);
         }
         self.inner.publish(&self.working.state);
-        if self.working.tail_records >= TAIL_MAX_RECORDS || self.working.tail_bytes >= TAIL_MAX_BYTES {
+        let is_long =
+            self.working.tail_records >= TAIL_MAX_RECORDS || self.working.tail_bytes >= TAIL_MAX_BYTES;
+        // A repair publishes the index when all segments are done: until then the old one knows whose they were.
+        if is_long && kind != CommitKind::Repair {
             // It is no part of the commit, which is durable and must be acknowledged. While it is missing, each
             // commit and the close try again.
             if let Err(error) = self.checkpoint() {

@@ -13,6 +13,7 @@ mod files;
 mod pass;
 
 use pass::Pass;
+pub(super) use pass::RECORD_GONE;
 
 /// How deep to look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 use super::inner::{DATA_DIR, READERS_FILE};
 use super::stage::{Before, Change};
 use super::txn::Writer;
-use crate::error::{Damage, Error, Result};
+use crate::error::{Damage, Error, Place, Result};
 use crate::format::commit::CommitKind;
 use crate::format::hints::SegmentHints;
 use crate::format::put::{self, PutData, PutKind};
 use crate::format::record::{Head, Tag};
 use crate::format::segment::file_name;
-use crate::id::{CommitId, Key, Location, SegmentId};
+use crate::id::{CommitId, DictionaryId, Key, Location, SegmentId};
 use crate::progress::{Progress, Stop};
 use crate::segment::{Codec, Segment, Step, Walk, codec};
 
@@ -240,8 +240,12 @@ impl Writer {
             }
             let data = walk.data(at.offset, head)?.to_vec();
             match head.tag {
-                Tag::Put => writer.move_put(segment, at, head, &data),
-                Tag::Delete if older_survives => writer.move_delete(at, head, &data),
+                Tag::Put => {
+                    let own = segment.header().as_ref().ok().map(|header| header.dictionary);
+                    writer.move_put(own, at, head, &data)
+                }
+                // That something was lost is to be told as long as nothing takes its place.
+                Tag::Delete if older_survives || put::says_lost(&data) => writer.move_delete(at, head, &data),
                 Tag::Delete | Tag::Commit | Tag::Dictionary => Ok(()),
             }
         })
@@ -275,18 +279,24 @@ impl Writer {
         Ok(())
     }
 
-    fn is_newest(&mut self, at: Location, head: &Head) -> Result<bool> {
+    pub(super) fn is_newest(&mut self, at: Location, head: &Head) -> Result<bool> {
         let key = head.key();
         Ok(self.ask(|working| working.state.locate(&key))? == Some(at))
     }
 
-    fn move_put(&mut self, segment: &Segment, at: Location, head: &Head, data: &[u8]) -> Result<()> {
-        let bad = |damage: Damage| Error::damaged(segment.place(at.offset), damage);
+    /// Copies a verified PUT, whose payload may need the dictionary `own`.
+    pub(super) fn move_put(
+        &mut self,
+        own: Option<DictionaryId>,
+        at: Location,
+        head: &Head,
+        data: &[u8],
+    ) -> Result<()> {
+        let bad = |damage: Damage| Error::damaged(Place::at(file_name(at.segment), at.offset.into()), damage);
         let key = head.key();
         let put = put::decode(data).map_err(bad)?;
         let before = Before { at, stored_len: head.size, file_len: put.raw_len, kind: Some(put.kind) };
         let change = change_of(key, put.raw_len, Some(put.kind), before);
-        let own = segment.header().as_ref().ok().map(|header| header.dictionary);
         let current = self.dictionary.as_ref().map(|dictionary| dictionary.id());
         let fits = put.codec == Codec::ZstdDictionary && own == current;
         let as_is = fits
@@ -310,9 +320,10 @@ impl Writer {
         self.spill()
     }
 
-    fn move_delete(&mut self, at: Location, head: &Head, data: &[u8]) -> Result<()> {
+    /// Copies a verified DELETE.
+    pub(super) fn move_delete(&mut self, at: Location, head: &Head, data: &[u8]) -> Result<()> {
         let before = Before { at, stored_len: head.size, file_len: 0, kind: None };
-        let change = change_of(head.key(), 0, None, before);
+        let change = Change { lost: put::says_lost(data), ..change_of(head.key(), 0, None, before) };
         self.stage.push(Tag::Delete, change, false, |out| out.extend_from_slice(data))?;
         self.spill()
     }
@@ -378,12 +389,12 @@ impl Writer {
     }
 }
 
-fn change_of(key: Key, file_len: u32, kind: Option<PutKind>, before: Before) -> Change {
+pub(super) fn change_of(key: Key, file_len: u32, kind: Option<PutKind>, before: Before) -> Change {
     Change { key, at: Location::default(), stored_len: 0, file_len, kind, lost: false, before: Some(before) }
 }
 
 /// Writes numbers as inclusive ranges.
-fn ranges(ids: impl Iterator<Item = SegmentId>) -> Vec<(SegmentId, SegmentId)> {
+pub(super) fn ranges(ids: impl Iterator<Item = SegmentId>) -> Vec<(SegmentId, SegmentId)> {
     let ids: BTreeSet<SegmentId> = ids.collect();
     let mut all: Vec<(SegmentId, SegmentId)> = Vec::new();
     for id in ids {

@@ -28,6 +28,7 @@ mod inner;
 mod log;
 mod open;
 mod recover;
+pub mod repair;
 mod replay;
 mod snapshot;
 mod stage;

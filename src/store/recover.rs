@@ -69,7 +69,7 @@ fn is_held(segments: &Segments, covered: &Covered) -> Result<bool> {
 /// Makes durable what the state rests on and nobody has acknowledged: a process that was killed may have left a COMMIT, or
 /// a new store, that only the system's cache holds. Whatever is built on it now, be it the answer that a put changes
 /// nothing, would be lost with it. Where the index covers the last commit, all of this was durable before the index.
-fn make_durable(vfs: &dyn Vfs, working: &Working) -> Result<()> {
+pub(super) fn make_durable(vfs: &dyn Vfs, working: &Working) -> Result<()> {
     let state = &working.state;
     if !state.layers.is_empty() && !working.is_dirty() {
         return Ok(());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::log::LogPosition;
 use super::snapshot::Snapshot;
 use crate::error::{Damage, Error, Result};
-use crate::format::put::PutKind;
+use crate::format::put::{self, PutKind};
 use crate::format::record::Tag;
 use crate::id::{Key, Location, ObjectKey, RunKey, SegmentId};
 use crate::index::{Entry, FileKind, Found, Index, Overlay, RecordKeys, RunMerge, RunRow};
@@ -50,6 +50,8 @@ pub(crate) enum Resolved<'s> {
     Live(Snapshot<'s>),
     /// Deleted, or not what was asked for.
     Gone,
+    /// Declared lost by a repair.
+    Lost,
 }
 
 impl State {
@@ -101,18 +103,44 @@ impl State {
         Ok(best)
     }
 
-    /// The live snapshot of `name` with the largest run at or below `max`.
+    /// The live snapshot of `name` with the largest run at or below `max`. Where that one was lost there is none: an
+    /// older one in its stead would be a lie.
     pub(crate) fn newest(&self, name: &[u8], max: RunKey) -> Result<Option<Snapshot<'_>>> {
+        match self.newest_known(name, max)? {
+            Some((_, Resolved::Live(snapshot))) => Ok(Some(snapshot)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The largest run at or below `max` in which `name` has a snapshot, or had one that is lost.
+    pub(crate) fn newest_known(&self, name: &[u8], max: RunKey) -> Result<Option<(RunKey, Resolved<'_>)>> {
         let object = ObjectKey::of(name);
         let mut bound = max;
         while let Some(found) = self.floor(&object, bound)? {
-            if let Resolved::Live(snapshot) = self.resolve(found.at, name, &Key::new(object, found.run))? {
-                return Ok(Some(snapshot));
+            match self.resolve(found.at, name, &Key::new(object, found.run))? {
+                Resolved::Gone => {}
+                resolved @ (Resolved::Live(_) | Resolved::Lost) => return Ok(Some((found.run, resolved))),
             }
             let Some(next) = found.run.previous() else { break };
             bound = next;
         }
         Ok(None)
+    }
+
+    /// Tells whether the record at a location says that its key was lost.
+    pub(crate) fn is_lost(&self, at: Location) -> Result<bool> {
+        if self.dead.contains(&at.segment) {
+            return Ok(false);
+        }
+        let record = self
+            .segments
+            .require(at.segment)?
+            .record(at.offset)
+            .map(|record| record.head.tag == Tag::Delete && put::says_lost(&record.data));
+        match record {
+            Err(Error::Damaged { .. }) => Ok(false),
+            told => told,
+        }
     }
 
     /// The live snapshot of `name` with the smallest run at or above `min`.
@@ -135,7 +163,7 @@ impl State {
         let Some(found) = self.find(&key)? else { return Ok(None) };
         match self.resolve(found.at, name, &key)? {
             Resolved::Live(snapshot) => Ok(Some(snapshot)),
-            Resolved::Gone => Ok(None),
+            Resolved::Gone | Resolved::Lost => Ok(None),
         }
     }
 
@@ -168,6 +196,13 @@ impl State {
 
     /// Returns all runs that are not deleted, ascending.
     pub(crate) fn run_rows(&self) -> Result<Vec<RunRow>> {
+        let mut rows = self.all_rows()?;
+        rows.retain(RunRow::is_live);
+        Ok(rows)
+    }
+
+    /// Returns all runs, ascending, the deleted ones too.
+    pub(crate) fn all_rows(&self) -> Result<Vec<RunRow>> {
         let mut rows: BTreeMap<RunKey, RunRow> = self.overlay.runs().map(|row| (row.run, *row)).collect();
         for layer in &self.layers {
             for row in layer.runs() {
@@ -175,7 +210,7 @@ impl State {
                 rows.entry(row.run).or_insert(row);
             }
         }
-        Ok(rows.into_values().filter(RunRow::is_live).collect())
+        Ok(rows.into_values().collect())
     }
 
     /// Returns the newest records of a run in the order of the index, tombstones included.
@@ -187,7 +222,8 @@ impl State {
 
     /// Reads the record that the index named for a key and follows an alias.
     pub(crate) fn resolve(&self, at: Location, name: &[u8], key: &Key) -> Result<Resolved<'_>> {
-        let Some(snapshot) = self.record(at, key)? else { return Ok(Resolved::Gone) };
+        let absent = |at| self.is_lost(at).map(|lost| if lost { Resolved::Lost } else { Resolved::Gone });
+        let Some(snapshot) = self.record(at, key)? else { return absent(at) };
         if !snapshot.is_named(name) {
             return Ok(Resolved::Gone);
         }
@@ -201,7 +237,8 @@ impl State {
             Some(snapshot) if snapshot.is_named(&target) && snapshot.kind() == PutKind::Snapshot => {
                 Ok(Resolved::Live(snapshot))
             }
-            _ => Ok(Resolved::Gone),
+            Some(_) => Ok(Resolved::Gone),
+            None => absent(found.at),
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Store;
 use super::inner::DATA_DIR;
 use super::open::{UseIndex, load};
+use super::repair::{Evidence, evidence};
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::format::hints::Hints;
@@ -48,10 +49,12 @@ pub struct Stats {
     pub runs: u64,
     /// Tombstones in the index.
     pub tombstones: u64,
-    /// Records lost for good, as repair wrote them down.
+    /// Records lost, as repairs wrote them down: keys that say so, and those in the quarantine's reports whose key cannot.
     pub lost: u64,
     /// Places of the log where acknowledged records are damaged beyond naming.
     pub gaps: u64,
+    /// What repairs set aside, oldest first: where the evidence of losses lies.
+    pub evidence: Vec<Evidence>,
     /// Live snapshots per type: the part of the id before `--`.
     pub types: BTreeMap<String, u64>,
     /// Bytes of the live snapshots' files.
@@ -89,8 +92,12 @@ impl Store {
         let state = &loaded.working.state;
         let totals = state.overlay.totals();
         let mut types: BTreeMap<String, u64> = BTreeMap::new();
-        for row in state.run_rows()? {
+        let mut lost = 0u64;
+        for row in state.all_rows()? {
             for entry in state.entries_of(row.run)? {
+                if entry.flags.tombstone && state.is_lost(entry.at)? {
+                    lost = lost.saturating_add(1);
+                }
                 if entry.flags.tombstone || entry.flags.alias {
                     continue;
                 }
@@ -109,8 +116,9 @@ impl Store {
             aliases: totals.aliases,
             runs: totals.runs,
             tombstones: totals.tombstones,
-            lost: hints.lost,
+            lost,
             gaps: state.gaps,
+            evidence: Vec::new(),
             types,
             file_bytes: totals.bytes,
             store_bytes: 0,
@@ -125,6 +133,10 @@ impl Store {
             notices: loaded.notices,
         };
         self.measure_files(&mut figures)?;
+        figures.evidence = evidence::list(&self.inner.read, state.segments.ids())?;
+        for one in &figures.evidence {
+            figures.lost = figures.lost.saturating_add(one.unmarked).saturating_add(one.unknown);
+        }
         Ok(figures)
     }
 

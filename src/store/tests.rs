@@ -11,6 +11,7 @@ use crate::vfs::mem::Mem;
 mod adoption;
 mod checkpoints;
 mod compaction;
+mod repair;
 mod segments;
 
 fn options(segment_size: u64, compression: Compression) -> CreateOptions {

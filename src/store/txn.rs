@@ -125,7 +125,7 @@ impl Writer {
     }
 
     /// Returns the directory name that a run key stands for, uncommitted ones included.
-    fn run_name(&mut self, key: &Key) -> Result<Option<Vec<u8>>> {
+    pub(super) fn run_name(&mut self, key: &Key) -> Result<Option<Vec<u8>>> {
         if let Some(change) = self.stage.newest(key) {
             if change.kind.is_none() {
                 return Ok(None);
@@ -159,7 +159,7 @@ impl Writer {
         self.append(Key::new(object, put.run), put)
     }
 
-    fn append(&mut self, key: Key, put: &Put<'_>) -> Result<Outcome> {
+    pub(super) fn append(&mut self, key: Key, put: &Put<'_>) -> Result<Outcome> {
         self.alive()?;
         let encoded;
         let payload = match put.body {

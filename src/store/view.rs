@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::inner::Inner;
 use super::open::{UseIndex, is_index_damage, load};
 use super::snapshot::Snapshot;
-use super::state::{Keys, State};
+use super::state::{Keys, Resolved, State};
 use crate::error::{Error, Result};
 use crate::format::put::PutKind;
 use crate::id::{CommitId, Instant, Key, ObjectKey, RunKey};
@@ -107,6 +107,21 @@ impl View {
     /// As for [`get`](View::get).
     pub fn at_or_before(&self, id: impl AsRef<[u8]>, at: Instant) -> Result<Option<Snapshot<'_>>> {
         self.ask(|state| state.newest(id.as_ref(), RunKey::last_of(at)))
+    }
+
+    /// The run in which the newest snapshot of `id` at or before `at` was lost, as a repair declared it: the reason why
+    /// [`latest`](View::latest) and [`at_or_before`](View::at_or_before) have no answer then. `at_or_before` an instant
+    /// beyond all runs is `latest`.
+    ///
+    /// # Errors
+    /// As for [`get`](View::get).
+    pub fn lost(&self, id: impl AsRef<[u8]>, at: Instant) -> Result<Option<RunKey>> {
+        self.ask(|state| {
+            Ok(match state.newest_known(id.as_ref(), RunKey::last_of(at))? {
+                Some((run, Resolved::Lost)) => Some(run),
+                _ => None,
+            })
+        })
     }
 
     /// The oldest snapshot of `id` whose run's instant is strictly later than `after`.

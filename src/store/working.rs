@@ -188,7 +188,11 @@ impl Working {
                     segment.live = segment.live.saturating_sub(bytes);
                     segment.live_records = segment.live_records.saturating_sub(1);
                 }
-                None => segment.tombstones = segment.tombstones.saturating_sub(bytes),
+                None if segment.tombstones >= bytes => {
+                    segment.tombstones = segment.tombstones.saturating_sub(bytes);
+                }
+                // A lost key's: see below.
+                None => segment.live = segment.live.saturating_sub(bytes),
             }
         }
         let segment = hints.segments.entry(change.at.segment.0).or_default();
@@ -198,6 +202,8 @@ impl Working {
                 segment.live = segment.live.saturating_add(bytes);
                 segment.live_records = segment.live_records.saturating_add(1);
             }
+            // It is no garbage even in the oldest segment, where nothing is left for a DELETE to hide.
+            None if change.lost => segment.live = segment.live.saturating_add(bytes),
             None => segment.tombstones = segment.tombstones.saturating_add(bytes),
         }
         hints.lost = hints.lost.saturating_add(change.lost.into());
@@ -219,8 +225,11 @@ impl Working {
     pub(crate) fn keep_segments(&mut self, live: &[(SegmentId, SegmentId)], own: SegmentId) {
         let is_live =
             |id: SegmentId| id >= own || live.iter().any(|(first, last)| (*first..=*last).contains(&id));
-        let gone = self.state.segments.ids().iter().filter(|id| !is_live(**id));
-        let dead: BTreeSet<SegmentId> = gone.chain(self.state.dead.iter()).copied().collect();
+        let known = self.state.segments.ids().iter().copied();
+        // What the index points to may be missing: then a repair has left it out.
+        let indexed = self.state.layers.first().into_iter().flat_map(|newest| newest.segments().flatten());
+        let gone = known.chain(indexed.map(|(id, _)| id)).filter(|id| !is_live(*id));
+        let dead: BTreeSet<SegmentId> = gone.chain(self.state.dead.iter().copied()).collect();
         self.state.segments = Arc::new(self.state.segments.without(&dead));
         self.state.dead = Arc::new(dead);
         if let Some(hints) = &mut self.hints {

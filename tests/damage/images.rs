@@ -104,6 +104,16 @@ impl<'f> Image<'f> {
 
 /// Judges `count` images on all processors and fails with the first that did not hold.
 pub(crate) fn drive<'f>(driver: &str, count: usize, image: impl Fn(usize) -> Image<'f> + Sync) -> Tally {
+    drive_with(driver, count, image, judge)
+}
+
+/// The same with a judge of one's own.
+pub(crate) fn drive_with<'f>(
+    driver: &str,
+    count: usize,
+    image: impl Fn(usize) -> Image<'f> + Sync,
+    judge: impl Fn(&Image<'_>, &mut Tally) -> Result<(), String> + Sync,
+) -> Tally {
     let start = Instant::now();
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());

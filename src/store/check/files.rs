@@ -14,11 +14,9 @@ use crate::index::Index;
 use crate::segment::dictionary;
 use crate::store::inner::{DATA_DIR, LOCK_FILE, READERS_FILE};
 use crate::store::open::{files_of, parse_index_name};
+use crate::store::repair::evidence::QUARANTINE_DIR;
 use crate::store::state::State;
 use crate::vfs::{Kind, ReadVfs};
-
-/// Where repair keeps what it set aside.
-const QUARANTINE_DIR: &str = "quarantine";
 
 /// Checks the config file of the store that the segments belong to.
 pub(super) fn config(vfs: &Arc<dyn ReadVfs>, expect: StoreId, report: &mut Report<'_>) -> Result<()> {

@@ -14,6 +14,10 @@ use crate::segment::{Dictionary, Segment, Walk};
 use crate::store::log::{LogPosition, LogSink, Transaction};
 use crate::store::state::{Keys, State};
 
+/// What is wrong with an index entry whose record cannot be found: the one complaint about the index that is the log's
+/// fault.
+pub(in crate::store) const RECORD_GONE: &str = "the record it names is gone";
+
 /// Records between two looks at the clock or the stop flag.
 const PROGRESS_EVERY: u64 = 1024;
 
@@ -243,11 +247,11 @@ impl<'p, 'r> Pass<'p, 'r> {
     }
 
     fn backs(&mut self, at: Location, run: RunKey) -> Result<()> {
-        if Keys(&self.state.segments).key_at(at)?.is_some() {
+        // A repair or compaction left that segment out; the next index does not name it any more.
+        if self.state.dead.contains(&at.segment) || Keys(&self.state.segments).key_at(at)?.is_some() {
             return Ok(());
         }
-        let mut finding =
-            Finding::damage(Pass::place(at), Damage::Index { what: "the record it names is gone" });
+        let mut finding = Finding::damage(Pass::place(at), Damage::Index { what: RECORD_GONE });
         finding.detail =
             format!("a snapshot of run {} is gone: {}", run.instant().canonical_name(), finding.detail);
         finding.live = Some(true);

@@ -1,0 +1,236 @@
+//! `store repair`: saves what is intact, sets the rest aside, and says what is lost.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::import::TreeSource;
+use crate::store::repair::{
+    FileRepair, Lost, LostKind, RepairOptions, RepairReport, RepairSource, SegmentRepair, Unknown,
+};
+use crate::store::{Store, View};
+
+use super::args::RepairArgs;
+use super::context::{Context, segment_of};
+use super::exit::Exit;
+use super::lookup::{self, RunNames};
+use super::text::{Text, show, show_path, show_size};
+
+/// A `repair` unit: one file that was, or would be, repaired.
+#[derive(Serialize)]
+struct RepairUnit<'a> {
+    file: &'a str,
+    action: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    txn: Option<u64>,
+    evidence: Option<&'a str>,
+    dry_run: bool,
+}
+
+/// A `lost` unit: one record that could not be read.
+#[derive(Serialize)]
+struct LostUnit<'a> {
+    kind: &'a str,
+    outcome: &'a str,
+    run: &'a str,
+    id: Option<Text<'a>>,
+    key: Option<String>,
+    hash: Option<String>,
+    file: &'a str,
+    seg: Option<u32>,
+    off: Option<u64>,
+    why: &'a str,
+    dry_run: bool,
+}
+
+/// An `unknown` unit: bytes of which nobody knows what they held.
+#[derive(Serialize)]
+struct UnknownUnit<'a> {
+    file: &'a str,
+    seg: Option<u32>,
+    off: Option<u64>,
+    len: Option<u64>,
+    records: Option<u64>,
+    dry_run: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// `NoStore`, `Locked`, `Cancelled`, failures of the store. Losses are noted, not errors.
+pub(crate) fn run(context: &Context, args: &RepairArgs) -> Result<()> {
+    let store = if args.dry_run { context.open_read()? } else { context.open_write()? };
+    let options = RepairOptions { dry_run: args.dry_run, accept_older: args.accept_older };
+    carry_out(context, &store, options, args.source.as_deref()).map(|_| ())
+}
+
+/// Repairs what a check has found and told.
+///
+/// # Errors
+/// As of [`run`].
+pub(super) fn after_check(context: &Context) -> Result<()> {
+    let store = Store::open(&context.store)?;
+    if carry_out(context, &store, RepairOptions::default(), None)?.damage == 0 {
+        // A finding that is not of the bytes: a content that does not say what was noted about it.
+        context.note(Exit::Damage);
+    }
+    Ok(())
+}
+
+fn carry_out(
+    context: &Context,
+    store: &Store,
+    options: RepairOptions,
+    tree: Option<&Path>,
+) -> Result<RepairReport> {
+    let stop = context.stop()?;
+    let mut source = tree.map(TreeSource::open).transpose()?;
+    let source = source.as_mut().map(|source| -> &mut dyn RepairSource { source });
+    let mut meter = context.meter("repair", "segments");
+    let report = store.repair(context.writer_options(), options, source, &mut |at| meter.update(at), &stop);
+    meter.finish();
+    let report = report?;
+    Teller { context, view: None, names: RunNames::default(), dry_run: options.dry_run }.tell(&report)?;
+    Ok(report)
+}
+
+struct Teller<'a> {
+    context: &'a Context,
+    view: Option<View>,
+    names: RunNames,
+    dry_run: bool,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, report: &RepairReport) -> Result<()> {
+        self.view = Store::open_read_only(&self.context.store).ok().map(|store| store.view());
+        for file in &report.files {
+            self.file(file)?;
+        }
+        for segment in &report.segments {
+            self.segment(segment)?;
+        }
+        for lost in &report.lost {
+            self.lost(lost)?;
+        }
+        for unknown in &report.unknown {
+            self.unknown(unknown)?;
+        }
+        for (place, why) in &report.left {
+            self.context.note(Exit::Damage);
+            self.context.console.error(&format!("{place} cannot be repaired: {why}"));
+        }
+        self.conclude(report)
+    }
+
+    fn line(&self, text: &str) -> Result<()> {
+        if self.context.out.is_json() { Ok(()) } else { self.context.out.line(text) }
+    }
+
+    fn file(&self, file: &FileRepair) -> Result<()> {
+        let FileRepair { file, action, evidence } = file;
+        let evidence = evidence.as_deref();
+        let (txn, kept, dry_run) = (None, None, self.dry_run);
+        self.context.out.unit("repair", &RepairUnit { file, action, kept, txn, evidence, dry_run })?;
+        let whence = evidence.map(|path| format!("; what was there is {path}")).unwrap_or_default();
+        self.line(&format!("{file}: {action}{whence}"))
+    }
+
+    fn segment(&self, segment: &SegmentRepair) -> Result<()> {
+        let file = format!("data/{}.seg", segment.segment);
+        let action = if segment.present { "replaced by what is intact in it" } else { "it is missing" };
+        let evidence = segment.evidence.as_deref();
+        let txn = (!self.dry_run).then_some(segment.commit.0);
+        let kept = Some(segment.kept);
+        let dry_run = self.dry_run;
+        let unit = RepairUnit { file: &file, action, kept, txn, evidence, dry_run };
+        self.context.out.unit("repair", &unit)?;
+        let size = show_size(segment.bytes);
+        let whence = evidence.map(|path| format!("; the original is in {path}")).unwrap_or_default();
+        self.line(&format!("{file}, {size}: {action}, {} live records{whence}", segment.kept))
+    }
+
+    fn lost(&mut self, lost: &Lost) -> Result<()> {
+        let run = self.names.of(self.view.as_ref(), lost.run).to_owned();
+        let name = lost.name().filter(|_| lost.kind != LostKind::Run);
+        let (file, off) = (lost.place.file.as_str(), lost.place.offset);
+        self.context.out.count(lost.fate.name(), 1);
+        let unit = LostUnit {
+            kind: lost.kind.name(),
+            outcome: lost.fate.name(),
+            run: &run,
+            id: name.as_deref().map(Text),
+            key: lost.key.map(|key| key.to_string()),
+            hash: lost.hash.map(|hash| format!("{hash:016x}")),
+            file,
+            seg: segment_of(file),
+            off,
+            why: &lost.why,
+            dry_run: self.dry_run,
+        };
+        self.context.out.unit("lost", &unit)?;
+        let what = match (lost.kind, &name, lost.key) {
+            (LostKind::Run, ..) => format!("the name and time of run {run}"),
+            (_, Some(name), _) => {
+                let path = lookup::path(&run, name);
+                show_path(path.iter().map(Vec::as_slice))
+            }
+            (_, None, Some(key)) => format!("{run}, key {key}"),
+            (_, None, None) => format!("a {} of run {run}, id unknown", lost.kind.name()),
+        };
+        self.line(&format!("{}: {what} ({}: {})", lost.fate.name(), lost.place, lost.why))
+    }
+
+    fn unknown(&self, unknown: &Unknown) -> Result<()> {
+        let Unknown { place, len, records } = unknown;
+        let unit = UnknownUnit {
+            file: &place.file,
+            seg: segment_of(&place.file),
+            off: place.offset,
+            len: *len,
+            records: *records,
+            dry_run: self.dry_run,
+        };
+        self.context.out.count("unknown", 1);
+        self.context.out.unit("unknown", &unit)?;
+        let len = len.map(|len| format!(", {len} bytes")).unwrap_or_default();
+        let records = records.map_or("records".to_owned(), |records| format!("{records} records"));
+        self.line(&format!("lost: {records} of which nothing is known ({place}{len})"))
+    }
+
+    fn conclude(&self, report: &RepairReport) -> Result<()> {
+        let context = self.context;
+        if report.has_losses() || report.remaining > 0 {
+            context.note(Exit::Damage);
+        }
+        context.out.count("damage", report.damage);
+        context.out.count("remaining", report.remaining);
+        if report.damage == 0 {
+            return context.say("no damage found; nothing to repair");
+        }
+        let count = report.lost.len();
+        let path = show(context.store.as_os_str().as_encoded_bytes());
+        if self.dry_run {
+            return context.say(&format!(
+                "{} damaged places; {count} records are lost, {} ranges of unknown content; nothing was changed",
+                report.damage,
+                report.unknown.len()
+            ));
+        }
+        if report.waiting_bytes > 0 {
+            let waiting = show_size(report.waiting_bytes);
+            context.say(&format!(
+                "{waiting} wait until no reader uses them; the next writing command removes them"
+            ))?;
+        }
+        if report.remaining > 0 {
+            return context
+                .say(&format!("{} damaged places remain; store -s {path} check", report.remaining));
+        }
+        let losses = if report.has_losses() { "see above for what is lost" } else { "nothing is lost" };
+        context.say(&format!("repaired: no damage found any more; {losses}"))
+    }
+}

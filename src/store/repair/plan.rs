@@ -1,0 +1,376 @@
+//! From findings to what is to be done about them. Writes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::attribute;
+use super::salvage::{Judge, Pointer, Salvage};
+use super::swap::{self, Swap};
+use super::{Fate, FileRepair, RepairOptions, RepairReport, SegmentRepair};
+use crate::error::{Damage, Place, Result};
+use crate::format::config::CONFIG_FILE;
+use crate::format::record::Tag;
+use crate::format::segment::{self, file_name};
+use crate::id::{CommitId, DictionaryId, Key, Location, SegmentId};
+use crate::segment::Segments;
+use crate::segment::dictionary;
+use crate::store::check::{Finding, RECORD_GONE};
+use crate::store::inner::DATA_DIR;
+use crate::store::open::{Loaded, seed_of};
+use crate::store::state::State;
+use crate::vfs::ReadVfs;
+
+/// What to do about a small file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mend {
+    /// Write it anew from the segments' headers.
+    Config,
+    /// Write it anew from another copy.
+    Dictionary(DictionaryId),
+    /// Set it aside; nobody needs it.
+    Stray,
+}
+
+/// What is to be done.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Segments in each other's places.
+    pub(super) swaps: Vec<Swap>,
+    /// Small files, each with what the check says of it.
+    pub(super) small: Vec<(String, Mend)>,
+    /// Files of the index that are wrong.
+    pub(super) index: Vec<String>,
+    /// Whether the index is to be built anew whatever else there is to do.
+    pub(super) rebuild: bool,
+    /// Damaged and missing segments, ascending.
+    pub(super) salvages: Vec<Salvage>,
+    /// What cannot be repaired.
+    pub(super) left: Vec<(Place, String)>,
+    /// What the check has found in files that are no segments.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Damage that says that the index is wrong, not the log.
+pub(super) fn is_of_index(damage: &Damage) -> bool {
+    matches!(damage, Damage::Index { what } if *what != RECORD_GONE)
+}
+
+/// What the findings say of the segments.
+#[derive(Default)]
+struct Sorted {
+    damaged: BTreeMap<SegmentId, Vec<Finding>>,
+    /// Bytes that the log does not count as committed: where they begin.
+    tails: BTreeMap<SegmentId, u32>,
+}
+
+impl Plan {
+    /// Makes the plan for a state and the findings of a check of it.
+    pub(super) fn make(
+        loaded: &Loaded,
+        findings: Vec<Finding>,
+        options: RepairOptions,
+        vfs: &Arc<dyn ReadVfs>,
+    ) -> Result<Plan> {
+        let state = &loaded.working.state;
+        let segments = state.segments.unmapped();
+        let mut plan = Plan::default();
+        let mut sorted = Sorted::default();
+        for finding in findings {
+            plan.sort(finding, &mut sorted, &segments, vfs)?;
+        }
+        if !sorted.damaged.is_empty() {
+            plan.swaps = swap::find(vfs, loaded.config.store, sorted.damaged.keys().copied())?;
+        }
+        if !plan.swaps.is_empty() {
+            // With these in their places again the next check tells what else there is.
+            return Ok(plan);
+        }
+        let wanted: BTreeSet<SegmentId> = sorted.damaged.keys().chain(sorted.tails.keys()).copied().collect();
+        let mut pointers = pointers_into(state, &wanted)?;
+        // What the index knows and the log does not count is live all the same.
+        for (segment, from) in &sorted.tails {
+            let live = pointers.get(segment).is_some_and(|of| of.keys().any(|at| at >= from));
+            if live {
+                sorted.damaged.entry(*segment).or_default();
+            }
+        }
+        plan.strays(&mut sorted, state, &pointers)?;
+        plan.defer_chains(&mut sorted);
+        let judge =
+            Judge { state, segments: &segments, seed: seed_of(&loaded.config), covered: covered(state) };
+        for (id, findings) in sorted.damaged {
+            if let Some(missing) = lacks_dictionary(&segments, id)? {
+                plan.left.push((
+                    Place::whole(file_name(id)),
+                    format!("it needs dictionary {missing}, of which there is no copy"),
+                ));
+                continue;
+            }
+            let of = pointers.remove(&id).unwrap_or_default();
+            plan.salvages.push(judge.salvage(id, findings, &of)?);
+        }
+        plan.attribute(&segments, judge.seed)?;
+        if options.accept_older {
+            plan.look_for_older(&segments)?;
+        }
+        Ok(plan)
+    }
+
+    fn sort(
+        &mut self,
+        finding: Finding,
+        sorted: &mut Sorted,
+        segments: &Segments,
+        vfs: &Arc<dyn ReadVfs>,
+    ) -> Result<()> {
+        let file = finding.place.file.clone();
+        if let Some(id) = file.strip_prefix("data/").and_then(segment::parse_file_name) {
+            match &finding.damage {
+                Some(damage) if is_of_index(damage) => self.rebuild = true,
+                Some(_) => sorted.damaged.entry(id).or_default().push(finding),
+                None => {
+                    let offset = finding.place.offset.and_then(|at| u32::try_from(at).ok());
+                    if let Some(from) = offset.filter(|_| finding.len.is_some()) {
+                        sorted.tails.insert(id, from);
+                    }
+                }
+            }
+            return Ok(());
+        }
+        let is_new = |small: &[(String, Mend)]| small.iter().all(|(known, _)| *known != file);
+        if file == CONFIG_FILE && is_new(&self.small) {
+            self.small.push((file, Mend::Config));
+        } else if let Some(id) = dictionary::parse_file_name(&file).filter(|_| is_new(&self.small)) {
+            self.dictionary(id, &file, finding.damage.is_some(), segments, vfs)?;
+        } else if (file.starts_with("index.") || file.starts_with("hints.")) && finding.damage.is_some() {
+            self.rebuild = true;
+            if !self.index.contains(&file) {
+                self.index.push(file);
+            }
+        }
+        if finding.damage.is_some() {
+            self.findings.push(finding);
+        }
+        Ok(())
+    }
+
+    fn dictionary(
+        &mut self,
+        id: DictionaryId,
+        file: &str,
+        is_damage: bool,
+        segments: &Segments,
+        vfs: &Arc<dyn ReadVfs>,
+    ) -> Result<()> {
+        let mut is_needed = false;
+        for segment in segments.ids() {
+            let Some(segment) = segments.get(*segment)? else { continue };
+            is_needed |= segment.header().as_ref().is_ok_and(|header| header.dictionary == id);
+        }
+        // Not from memory: what is damaged now may have been read before.
+        let intact = matches!(dictionary::read_file(&**vfs, id), Ok(Some(_))) || segments.dictionary(id).is_ok();
+        if intact {
+            self.small.push((file.to_owned(), Mend::Dictionary(id)));
+        } else if is_needed {
+            self.left.push((
+                Place::whole(file),
+                "there is no intact copy of this dictionary; put one back".to_owned(),
+            ));
+        } else if is_damage {
+            self.small.push((file.to_owned(), Mend::Stray));
+        }
+        Ok(())
+    }
+
+    /// Files with a number that this store has not come to: nobody's segments.
+    fn strays(
+        &mut self,
+        sorted: &mut Sorted,
+        state: &State,
+        pointers: &HashMap<SegmentId, BTreeMap<u32, Pointer>>,
+    ) -> Result<()> {
+        let next = state.position.next_segment;
+        for id in state.segments.ids() {
+            let is_damaged = sorted.damaged.contains_key(id);
+            // The last number of all would leave none for a new segment.
+            let is_wanted = is_damaged && *id >= next || id.0 == u32::MAX;
+            let holds = *id <= state.position.link.at.segment || pointers.contains_key(id);
+            let Some(segment) = state.segments.get(*id)? else { continue };
+            if is_wanted && !holds && segment.header().is_err() {
+                let findings = sorted.damaged.remove(id).unwrap_or_default();
+                self.findings.extend(findings);
+                self.small.push((file_name(*id), Mend::Stray));
+            }
+        }
+        Ok(())
+    }
+
+    /// A COMMIT that does not follow the one before it is mostly right again once what is before it is repaired.
+    fn defer_chains(&self, sorted: &mut Sorted) {
+        let is_chain = |finding: &Finding| matches!(finding.damage, Some(Damage::Chain { .. }));
+        let only_chains = |of: &[Finding]| !of.is_empty() && of.iter().all(is_chain);
+        let is_more = !self.small.is_empty() && self.small.iter().any(|(file, _)| file.starts_with(DATA_DIR));
+        if is_more || sorted.damaged.values().any(|of| !only_chains(of)) {
+            sorted.damaged.retain(|_, of| !only_chains(of));
+        }
+    }
+
+    /// Finds out whose the records are of which only a hash is known.
+    fn attribute(&mut self, segments: &Segments, seed: u64) -> Result<()> {
+        let lost = self.salvages.iter().flat_map(|salvage| &salvage.lost).filter(|lost| lost.key.is_none());
+        let mut wanted: HashSet<u64> = lost.filter_map(|lost| lost.hash).collect();
+        wanted
+            .extend(self.salvages.iter().flat_map(|salvage| &salvage.deleted_hashes).map(|(hash, _)| *hash));
+        let objects = attribute::objects(segments, seed, &wanted)?;
+        for salvage in &mut self.salvages {
+            for lost in salvage.lost.iter_mut().filter(|lost| lost.key.is_none()) {
+                let object = lost.hash.and_then(|hash| objects.get(&hash));
+                lost.key = object.map(|object| Key::new(*object, lost.run));
+            }
+            let found = |(hash, run): &(u64, _)| objects.get(hash).map(|object| Key::new(*object, *run));
+            let keys: Vec<Key> = salvage.deleted_hashes.iter().filter_map(found).collect();
+            salvage.deleted.extend(keys);
+        }
+        Ok(())
+    }
+
+    fn look_for_older(&mut self, segments: &Segments) -> Result<()> {
+        let lost = self.salvages.iter().flat_map(|salvage| &salvage.lost);
+        let wanted: BTreeSet<Key> = lost.filter_map(|lost| lost.key).filter(|key| !key.is_run()).collect();
+        let older = attribute::older(segments, &wanted)?;
+        // Carried over with the segment that holds it, if that one's turn comes first: then it is gone.
+        let damaged: BTreeSet<SegmentId> = self.salvages.iter().map(|salvage| salvage.segment).collect();
+        let mut carried: Vec<(SegmentId, Location)> = Vec::new();
+        for salvage in &mut self.salvages {
+            for lost in salvage.lost.iter_mut().filter(|lost| lost.kind != super::LostKind::Run) {
+                lost.fate = Fate::Older;
+                match lost.key.and_then(|key| Some((key, older.get(&key)?))) {
+                    Some((_, (at, Tag::Put))) => {
+                        let is_first = at.segment < salvage.segment && damaged.contains(&at.segment);
+                        carried.push((if is_first { at.segment } else { salvage.segment }, *at));
+                    }
+                    Some((key, _)) => salvage.deleted.push(key),
+                    None => {}
+                }
+            }
+        }
+        for (with, at) in carried {
+            if let Some(salvage) = self.salvages.iter_mut().find(|salvage| salvage.segment == with) {
+                salvage.older.push(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether there is nothing to do.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.is_for_segments() && self.small.is_empty() && self.index.is_empty() && !self.rebuild
+    }
+
+    /// Tells whether segments are to be repaired.
+    pub(super) fn is_for_segments(&self) -> bool {
+        !self.salvages.is_empty() || !self.swaps.is_empty()
+    }
+
+    /// Says what would be done.
+    pub(super) fn tell(self, report: &mut RepairReport) {
+        report.left = self.left;
+        for swap in &self.swaps {
+            report.files.push(FileRepair { file: swap.to.clone(), action: swap::ACTION, evidence: None });
+        }
+        for (file, mend) in self.small {
+            report.files.push(FileRepair { file, action: mend.action(), evidence: None });
+        }
+        for file in self.index {
+            report.files.push(FileRepair {
+                file,
+                action: "the index is built anew from the log",
+                evidence: None,
+            });
+        }
+        for salvage in self.salvages {
+            report.segments.push(salvage.report(CommitId(0), None));
+            report.lost.extend(salvage.lost);
+            report.unknown.extend(salvage.unknown);
+        }
+    }
+}
+
+impl Mend {
+    pub(super) fn action(self) -> &'static str {
+        match self {
+            Mend::Config => "written anew from what the segments say",
+            Mend::Dictionary(_) => "written anew from another copy",
+            Mend::Stray => "set aside: it is no part of the store",
+        }
+    }
+}
+
+impl Salvage {
+    pub(super) fn report(&self, commit: CommitId, evidence: Option<String>) -> SegmentRepair {
+        SegmentRepair {
+            segment: self.segment,
+            present: self.present,
+            bytes: self.bytes,
+            kept: u64::try_from(self.keep.len()).unwrap_or(u64::MAX),
+            commit,
+            evidence,
+        }
+    }
+}
+
+/// Up to where the index has everything that is live.
+fn covered(state: &State) -> Location {
+    let Some(newest) = state.layers.first() else { return Location::default() };
+    let covered = newest.covered();
+    let last = covered.at.segment;
+    let is_sealed = newest.segments().flatten().any(|(id, len)| id == last && len.is_some());
+    if is_sealed {
+        // Nothing was committed in it later.
+        return Location { segment: SegmentId(last.0.saturating_add(1)), offset: 0 };
+    }
+    Location { segment: last, offset: covered.end }
+}
+
+/// Gathers what the state says of places in these segments.
+fn pointers_into(
+    state: &State,
+    wanted: &BTreeSet<SegmentId>,
+) -> Result<HashMap<SegmentId, BTreeMap<u32, Pointer>>> {
+    let mut all: HashMap<SegmentId, BTreeMap<u32, Pointer>> = HashMap::new();
+    if wanted.is_empty() {
+        return Ok(all);
+    }
+    let known = state.overlay.iter().filter(|(_, entry)| wanted.contains(&entry.at.segment));
+    let keys: HashMap<Location, Key> = known.map(|(key, entry)| (entry.at, *key)).collect();
+    let mut add = |at: Location, pointer: Pointer| {
+        all.entry(at.segment).or_default().insert(at.offset, pointer);
+    };
+    for row in state.all_rows()? {
+        if let Some(at) = row.at.filter(|at| wanted.contains(&at.segment)) {
+            let flags = crate::index::EntryFlags { tombstone: row.deleted, ..Default::default() };
+            add(at, Pointer { run: row.run, hash: None, flags, key: Some(Key::of_run(row.run)) });
+        }
+        for entry in state.entries_of(row.run)? {
+            if wanted.contains(&entry.at.segment) {
+                let key = keys.get(&entry.at).copied();
+                add(entry.at, Pointer { run: row.run, hash: Some(entry.hash), flags: entry.flags, key });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The dictionary that a segment's records need and that nobody has.
+fn lacks_dictionary(segments: &Segments, id: SegmentId) -> Result<Option<DictionaryId>> {
+    let Some(segment) = segments.get(id)? else { return Ok(None) };
+    let Ok(header) = segment.header() else { return Ok(None) };
+    if header.dictionary == DictionaryId::NONE {
+        return Ok(None);
+    }
+    match segments.dictionary(header.dictionary) {
+        Err(error) if error.is_damage() => Ok(Some(header.dictionary)),
+        Err(other) => Err(other),
+        Ok(_) => Ok(None),
+    }
+}

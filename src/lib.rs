@@ -38,6 +38,7 @@ pub mod index;
 pub mod limits;
 pub mod progress;
 pub mod restore;
+mod seeded;
 pub mod segment;
 pub mod snapshot;
 pub mod store;

@@ -12,6 +12,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("limits", 0),
     ("id", 0),
     ("progress", 0),
+    ("seeded", 0),
     ("format", 1),
     ("vfs", 1),
     ("snapshot", 1),

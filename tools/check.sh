@@ -14,6 +14,7 @@ else
     echo "== SKIPPED: no clippy"
 fi
 step cargo test --locked
+step tools/mutants.sh
 RUSTDOCFLAGS="-D warnings" step cargo doc --locked --no-deps
 step cargo bench --locked --no-run
 step tools/real.sh

@@ -12,6 +12,7 @@ use crate::format::record::Tag;
 use crate::format::segment::{CommitLink, SegmentHeader};
 use crate::id::{CommitId, SegmentId};
 use crate::limits::{TAIL_MAX_BYTES, TAIL_MAX_RECORDS};
+use crate::seeded::{self, Bug};
 use crate::segment::{Dictionary, SegmentWriter};
 
 impl Writer {
@@ -122,7 +123,7 @@ impl Writer {
         let Some(segment) = &mut self.segment else {
             return Err(Error::Poisoned { reason: "no segment to commit to".to_owned() });
         };
-        segment.sync()?;
+        if seeded::has(Bug::CommitBeforeData) { segment.flush() } else { segment.sync() }?;
         let commit = CommitData {
             id,
             records: u32::try_from(self.stage.len()).unwrap_or(u32::MAX),
@@ -133,7 +134,9 @@ impl Writer {
             live,
         };
         let (at, head, _) = segment.append(Tag::Commit, &COMMIT_KEY, &commit::encode(&commit))?;
-        segment.sync()?;
+        if !seeded::has(Bug::CommitUnsynced) {
+            segment.sync()?;
+        }
         Ok((CommitLink { id, at, data_crc: head.data_crc }, segment.len()))
     }
 
@@ -143,7 +146,7 @@ impl Writer {
     /// `Poisoned` after a failed write.
     pub fn rollback(&mut self) -> Result<()> {
         self.alive()?;
-        if self.stage.is_written() {
+        if self.stage.is_written() && !seeded::has(Bug::RollbackAppends) {
             // What it wrote stays in its segment without a COMMIT; the next transaction starts a new one.
             self.segment = None;
         }

@@ -15,6 +15,7 @@ use crate::format::segment::file_name;
 use crate::id::{CommitId, SegmentId};
 use crate::index::{Covered, Index, IndexBuilder, IndexMeta, Layer, Overlay, merge};
 use crate::limits::DELTAS_MAX;
+use crate::seeded::{self, Bug};
 use crate::segment::dictionary;
 
 /// The name under which an index file is written before it gets its own.
@@ -160,7 +161,9 @@ impl Writer {
         self.vfs.remove(TEMP_FILE)?;
         let mut file = self.vfs.create_new(TEMP_FILE)?;
         builder.write(&mut |bytes| file.append(bytes))?;
-        file.sync()?;
+        if !seeded::has(Bug::IndexBeforeData) {
+            file.sync()?;
+        }
         drop(file);
         self.vfs.rename(TEMP_FILE, &name)?;
         self.vfs.sync_dir("")?;

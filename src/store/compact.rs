@@ -19,6 +19,7 @@ use crate::format::record::{Head, Tag};
 use crate::format::segment::file_name;
 use crate::id::{CommitId, DictionaryId, Key, Location, SegmentId};
 use crate::progress::{Progress, Stop};
+use crate::seeded::{self, Bug};
 use crate::segment::{Codec, Segment, Step, Walk, codec};
 
 /// Small segments that are left alone; more are merged when a writer closes.
@@ -200,7 +201,8 @@ impl Writer {
         let survivors: Vec<SegmentId> =
             self.state().segments.ids().iter().filter(|id| !sound.contains(id)).copied().collect();
         for id in &sound {
-            let older_survives = survivors.first().is_some_and(|oldest| oldest < id);
+            let older_survives =
+                survivors.first().is_some_and(|oldest| oldest < id) && !seeded::has(Bug::DeleteDropped);
             self.move_live(*id, older_survives)?;
         }
         self.settle()?;
@@ -212,7 +214,9 @@ impl Writer {
         self.commit_as(CommitKind::Compaction, ranges(survivors.into_iter().chain(own)))?;
         let moved_bytes = self.segment.take().map_or(0, |segment| u64::from(segment.len()));
         self.working.seal_all(&self.inner);
-        self.checkpoint()?;
+        if !seeded::has(Bug::UnlinkBeforeIndex) {
+            self.checkpoint()?;
+        }
         report.waiting_bytes = self.remove_dead()?;
         report.segments.extend(sound);
         report.bytes = report.bytes.saturating_add(bytes);
@@ -336,9 +340,9 @@ impl Writer {
             return Ok(0);
         }
         // Index first: an older one names DELETEs in these segments that the compaction dropped.
-        if self.working.is_dirty() {
+        if self.working.is_dirty() && !seeded::has(Bug::UnlinkBeforeIndex) {
             self.checkpoint()?;
-        } else {
+        } else if !seeded::has(Bug::UnlinkBeforeIndexSynced) {
             // A killed process may have left it in the system's cache only.
             self.vfs.sync_dir("")?;
         }

@@ -9,6 +9,7 @@ use super::working::Working;
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::segment::file_name;
 use crate::index::Covered;
+use crate::seeded::{self, Bug};
 use crate::segment::Segments;
 use crate::vfs::{ReadVfs, Vfs};
 
@@ -71,7 +72,7 @@ fn is_held(segments: &Segments, covered: &Covered) -> Result<bool> {
 /// nothing, would be lost with it. Where the index covers the last commit, all of this was durable before the index.
 pub(super) fn make_durable(vfs: &dyn Vfs, working: &Working) -> Result<()> {
     let state = &working.state;
-    if !state.layers.is_empty() && !working.is_dirty() {
+    if !state.layers.is_empty() && !working.is_dirty() || seeded::has(Bug::FoundUnsynced) {
         return Ok(());
     }
     let last = state.position.link.at.segment;

@@ -1,6 +1,5 @@
 //! Shows that the simulator has teeth: for each sync that the store makes, a store that forgets it is found out. Where the
-//! order of writes, an unlink or a checksum is what is forgotten, the store itself needs a switch; those come with the
-//! mutation runs of the whole suite.
+//! order of writes, an unlink or a checksum is what is forgotten, the store itself has a switch: `tools/mutants.sh`.
 
 use std::path::Path;
 use std::sync::Arc;

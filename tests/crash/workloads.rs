@@ -73,7 +73,7 @@ workloads! {
     recovery_only LARGE None,
     aliases_and_runs LARGE None,
     unchanged LARGE None,
-    rollbacks SMALL None,
+    rollbacks LARGE None,
     compaction SMALL None,
     compaction_after_rollback SMALL Zstd,
 }

@@ -18,6 +18,7 @@ mod expected;
 mod fault;
 mod floors;
 mod format;
+mod fuzz;
 mod model;
 mod process;
 mod repair;

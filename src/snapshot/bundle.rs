@@ -6,7 +6,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Range;
+
+use serde::de::IgnoredAny;
 
 use super::{json, walk};
 use crate::limits::{FILE_MAX_BYTES, JSON_DEPTH_MAX};
@@ -66,6 +69,12 @@ impl Reject {
 /// [`Reject`] when the file is no backup of an object.
 pub fn parse(file: &[u8]) -> Result<Bundle, Reject> {
     let text = text_of(file)?;
+    if let Some(at) = json::control_character(file) {
+        let plain = json::read_all(text, PhantomData::<IgnoredAny>).err();
+        let detail =
+            plain.map_or_else(|| format!("control character at byte {at}"), |error| error.to_string());
+        return Err(Reject::new("not_json", detail));
+    }
     if let Some(at) = json::too_deep(file, JSON_DEPTH_MAX) {
         let detail = format_args!("nested deeper than {JSON_DEPTH_MAX} levels at byte {at}");
         return Err(Reject::new("too_deep", detail));

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use memchr::memchr2;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// What `serde_json` answers.
@@ -35,7 +35,11 @@ impl<'de> Visitor<'de> for TextVisitor {
         f.write_str("a string")
     }
 
-    fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> std::result::Result<Self::Value, E> {
+    fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> std::result::Result<Self::Value, E> {
+        // serde_json looks for them in what it takes for text only, not in bytes.
+        if bytes.iter().any(|byte| *byte < b' ') {
+            return Err(E::custom("control character found in a string"));
+        }
         Ok(Text(Cow::Borrowed(bytes)))
     }
 
@@ -154,6 +158,17 @@ pub(super) fn skip_blanks(file: &str, from: usize) -> usize {
     let rest = file.as_bytes().get(from..).unwrap_or_default();
     let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t'));
     from.saturating_add(blanks.count())
+}
+
+/// Finds a control character that is no white space: JSON has none, neither in strings nor between them.
+///
+/// Cost: one look at each byte, in vector code.
+pub(super) fn control_character(file: &[u8]) -> Option<usize> {
+    let is_control = |byte: &u8| *byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
+    let mut chunks = file.chunks(256);
+    let chunk = chunks.position(|chunk| chunk.iter().fold(false, |any, byte| any | is_control(byte)))?;
+    let start = chunk.checked_mul(256)?;
+    start.checked_add(file.get(start..)?.iter().position(is_control)?)
 }
 
 /// Finds the first bracket that nests deeper than `max`, without recursion.

@@ -108,10 +108,18 @@ impl Context {
         Ok(store)
     }
 
+    /// The same for a command that judges the damage itself.
+    ///
+    /// # Errors
+    /// As for `open_read` and `open_write`.
+    pub(crate) fn open_damaged(&self, read_only: bool) -> Result<Store> {
+        let store = if read_only { Store::open_read_only(&self.store)? } else { Store::open(&self.store)? };
+        self.tell_notices(&store)?;
+        Ok(store)
+    }
+
     fn begin(&self, store: &Store) -> Result<()> {
-        for notice in store.notices() {
-            self.console.warn(&notice);
-        }
+        self.tell_notices(store)?;
         if let Some(loss) = store.loss() {
             self.note(Exit::Damage);
             self.console.warn(&format!("read-only: {loss}"));
@@ -123,6 +131,13 @@ impl Context {
             self.console.warn(&format!(
                 "acknowledged records are lost at {gaps} {places}, nobody knows whose: an answer may be out of date; run `store check`"
             ));
+        }
+        Ok(())
+    }
+
+    fn tell_notices(&self, store: &Store) -> Result<()> {
+        for notice in store.notices() {
+            self.console.warn(&notice);
         }
         self.out.begin(Some(store.id()), &serde_json::json!({ "commit": store.view().commit().0 }))
     }

@@ -62,7 +62,7 @@ struct UnknownUnit<'a> {
 /// # Errors
 /// `NoStore`, `Locked`, `Cancelled`, failures of the store. Losses are noted, not errors.
 pub(crate) fn run(context: &Context, args: &RepairArgs) -> Result<()> {
-    let store = if args.dry_run { context.open_read()? } else { context.open_write()? };
+    let store = context.open_damaged(args.dry_run)?;
     let options = RepairOptions { dry_run: args.dry_run, accept_older: args.accept_older };
     carry_out(context, &store, options, args.source.as_deref()).map(|_| ())
 }

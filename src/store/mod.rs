@@ -35,6 +35,7 @@ mod stage;
 mod state;
 pub mod stats;
 mod txn;
+mod unlink;
 mod view;
 mod working;
 

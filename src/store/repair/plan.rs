@@ -168,7 +168,8 @@ impl Plan {
             is_needed |= segment.header().as_ref().is_ok_and(|header| header.dictionary == id);
         }
         // Not from memory: what is damaged now may have been read before.
-        let intact = matches!(dictionary::read_file(&**vfs, id), Ok(Some(_))) || segments.dictionary(id).is_ok();
+        let intact =
+            matches!(dictionary::read_file(&**vfs, id), Ok(Some(_))) || segments.dictionary(id).is_ok();
         if intact {
             self.small.push((file.to_owned(), Mend::Dictionary(id)));
         } else if is_needed {

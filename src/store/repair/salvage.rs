@@ -1,6 +1,6 @@
 //! What there is to save in one damaged segment, and what is lost with it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{Fate, Lost, LostKind, Unknown};
 use crate::error::{Damage, Error, Place, Result};
@@ -67,19 +67,30 @@ struct Group {
 struct Known<'k> {
     pointers: &'k BTreeMap<u32, Pointer>,
     /// Where the check says that acknowledged bytes are no record.
-    gaps: HashSet<u32>,
+    gaps: BTreeSet<u32>,
     /// Where it says that a COMMIT does not follow the one before it.
     chains: HashSet<u32>,
 }
 
 impl Known<'_> {
     fn of<'k>(pointers: &'k BTreeMap<u32, Pointer>, findings: &[Finding]) -> Known<'k> {
-        let places = |wanted: &dyn Fn(&&Finding) -> bool| {
+        let places = |wanted: &dyn Fn(&&Finding) -> bool| -> HashSet<u32> {
             let offsets = findings.iter().filter(wanted).filter_map(|one| one.place.offset);
             offsets.filter_map(|at| u32::try_from(at).ok()).collect()
         };
         let is_chain = |finding: &&Finding| matches!(finding.damage, Some(Damage::Chain { .. }));
-        Known { pointers, gaps: places(&|finding| is_gap(finding)), chains: places(&is_chain) }
+        Known {
+            pointers,
+            gaps: places(&|finding| is_gap(finding)).into_iter().collect(),
+            chains: places(&is_chain),
+        }
+    }
+
+    /// Tells whether there are acknowledged bytes in a gap that nobody knows the records of.
+    fn is_open(&self, offset: u32, len: u32) -> bool {
+        // Behind a record whose head could be put right the check names a gap of its own.
+        let behind = offset.saturating_add(1)..offset.saturating_add(len);
+        self.count_in(offset, len) == 0 || self.gaps.range(behind).next().is_some()
     }
 
     /// Counts the records that the index, or a head put right, names in a range.
@@ -242,8 +253,9 @@ impl Judge<'_> {
         let is_open = |(offset, len): &&(u32, u32)| {
             let at = Location { segment: salvage.segment, offset: *offset };
             // What no COMMIT follows was committed only if the check says so.
-            let counts = commit.is_some() || known.gaps.contains(offset);
-            at >= self.covered && counts && known.count_in(*offset, *len) == 0
+            let told = known.gaps.range(*offset..offset.saturating_add(*len)).next();
+            let counts = commit.is_some() || told.is_some();
+            at >= self.covered && counts && known.is_open(*offset, *len)
         };
         let open: Vec<&(u32, u32)> = group.gaps.iter().filter(is_open).collect();
         let Some((first, _)) = open.first() else { return };

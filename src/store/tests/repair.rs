@@ -295,6 +295,6 @@ fn the_work_on_hostile_bytes_grows_as_their_number_does() {
         assert_eq!(told.segments.len(), 1, "{told:?}");
         count.load(Ordering::Relaxed) - before
     };
-    let (small, large) = (read(256 << 10), read(1 << 20));
-    assert!(large < small * 5, "{small} bytes are read of 256 KiB, {large} of 1 MiB");
+    let (small, large) = (read(1 << 20), read(4 << 20));
+    assert!(large < small * 5, "{small} bytes are read of 1 MiB, {large} of 4 MiB");
 }

@@ -1,6 +1,7 @@
 //! What all handles of a store share.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -53,6 +54,24 @@ pub(crate) fn publish_dictionary(vfs: &dyn Vfs, dictionary: &Dictionary) -> Resu
 pub(crate) const LOCK_FILE: &str = "lock";
 /// Name of the lock that readers share.
 pub(crate) const READERS_FILE: &str = "readers";
+/// How long a reader waits while segments are being unlinked. Longer than that takes, unless someone holds the lock for good.
+const UNLINK_WAIT: Duration = Duration::from_secs(10);
+/// Time between two tries.
+const UNLINK_POLL: Duration = Duration::from_millis(5);
+
+/// Takes a reader's share of the lock that keeps segments from being unlinked. `None` where nothing can be locked, as on
+/// read-only media. This is the one moment in which a reader waits: without its share it would lose segments later on.
+pub(crate) fn share_readers(vfs: &dyn ReadVfs) -> Result<Option<Box<dyn Lock>>> {
+    // Waiting is measured, nothing that is written depends on it.
+    let start = Instant::now();
+    loop {
+        match vfs.lock_shared(READERS_FILE) {
+            Err(Error::Locked { .. }) if start.elapsed() < UNLINK_WAIT => std::thread::sleep(UNLINK_POLL),
+            result => return result,
+        }
+    }
+}
+
 /// Name of the directory of segments.
 pub(crate) const DATA_DIR: &str = "data";
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::inner::{DATA_DIR, READERS_FILE};
+use super::inner::{DATA_DIR, share_readers};
 use super::log::{LogPosition, read_log};
 use super::replay::Replay;
 use super::state::{IndexFile, State};
@@ -50,12 +50,7 @@ pub(crate) enum UseIndex {
 /// # Errors
 /// `NoStore`, `UnsupportedVersion`, failures of reading. Damage is met with what can be had without.
 pub(crate) fn load(vfs: &Arc<dyn ReadVfs>, use_index: UseIndex, use_hints: bool) -> Result<Loaded> {
-    let readers = match vfs.lock_shared(READERS_FILE) {
-        Ok(lock) => lock,
-        // Held exclusively for the moment of an unlink: readers do not wait, they list again instead.
-        Err(Error::Locked { .. }) => None,
-        Err(other) => return Err(other),
-    };
+    let readers = share_readers(&**vfs)?;
     let mut tries = 0usize;
     loop {
         tries = tries.saturating_add(1);
@@ -215,7 +210,6 @@ fn load_state(
     // Where the index reaches the end of the last segment, and that one is sealed, nothing can have come since.
     let has_tail = sealed_len != Some(covered.end) || ids.last() != Some(&covered.at.segment);
     let segments = Segments::new(vfs.clone(), config.store, ids, active, None);
-    report_missing(&layers, &segments, notices);
     let position = LogPosition {
         link: CommitLink { id: covered.commit, at: covered.at, data_crc: covered.data_crc },
         end: covered.end,
@@ -236,6 +230,7 @@ fn load_state(
     }
     notices.extend(replay.finish(position));
     working.state.gaps = working.state.gaps.saturating_add(gaps);
+    report_missing(&working.state, notices);
     Ok(Some(working))
 }
 
@@ -349,10 +344,10 @@ fn active_segment(
     Ok((Some(last), None))
 }
 
-fn report_missing(layers: &[Arc<IndexFile>], segments: &Segments, notices: &mut Vec<String>) {
-    let Some(newest) = layers.first() else { return };
+fn report_missing(state: &State, notices: &mut Vec<String>) {
+    let Some(newest) = state.layers.first() else { return };
     for (id, _) in newest.segments().flatten() {
-        if segments.ids().binary_search(&id).is_err() {
+        if state.segments.ids().binary_search(&id).is_err() && !state.dead.contains(&id) {
             notices.push(format!("{} is missing", segment::file_name(id)));
         }
     }

@@ -37,7 +37,9 @@ pub(super) fn proven_loss(working: &Working) -> Result<Option<String>> {
 fn missing_commit(working: &Working) -> Result<Option<Covered>> {
     let Some(newest) = working.state.layers.first() else { return Ok(None) };
     let covered = newest.covered();
-    let held = covered.commit.0 == 0 || is_held(&working.state.segments, &covered)?;
+    // A later compaction may have moved on from the segment in which it lay.
+    let is_left_out = working.state.dead.contains(&covered.at.segment);
+    let held = covered.commit.0 == 0 || is_left_out || is_held(&working.state.segments, &covered)?;
     Ok((!held).then_some(covered))
 }
 

@@ -2,6 +2,10 @@
 
 use super::*;
 use crate::limits::MAPPED_SEGMENTS_MAX;
+use crate::progress::Stop;
+use crate::store::compact::CompactOptions;
+use crate::store::inner::READERS_FILE;
+use crate::vfs::Vfs;
 
 #[test]
 fn a_store_of_more_segments_than_may_be_open_answers_all_the_same() {
@@ -45,4 +49,92 @@ fn a_handle_can_be_shared_and_sent_and_cloned() {
     for thread in threads {
         assert_eq!(thread.join().unwrap(), (Some(b"one".to_vec()), Some(b"one".to_vec())));
     }
+}
+
+/// A reader that came while segments were being unlinked went on without its share of the lock that keeps them; the next
+/// compaction took them away from under it.
+#[test]
+fn a_reader_that_comes_during_an_unlink_waits_and_keeps_its_segments() {
+    let (mem, store) = create(2048);
+    let bodies: BTreeMap<u32, Vec<u8>> =
+        (0..30).map(|number| (number, format!("{number} {}", "x".repeat(200)).into_bytes())).collect();
+    let mut first = writer(&store);
+    for (number, body) in &bodies {
+        put(&mut first, *number, 1, body);
+        first.commit().unwrap();
+    }
+    first.close().unwrap();
+    drop(store);
+    let unlinking = mem.lock_exclusive(READERS_FILE, "").unwrap();
+    let reading = {
+        let mem = mem.clone();
+        std::thread::spawn(move || Store::open_read_only_on(Arc::new(mem)).unwrap())
+    };
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert!(!reading.is_finished());
+    drop(unlinking);
+    let reader = reading.join().unwrap();
+    let store = reopen(&mem);
+    let mut second = writer(&store);
+    for number in (0..30).filter(|number| number % 3 > 0) {
+        assert!(second.delete(id(number), run(1)).unwrap());
+    }
+    second.commit().unwrap();
+    let options = CompactOptions { threshold: 10, dry_run: false };
+    let report = second.compact(&options, &mut |_| {}, &Stop::default()).unwrap();
+    second.close().unwrap();
+    assert!(report.waiting_bytes > 0, "{report:?}");
+    let view = reader.view();
+    for (number, body) in &bodies {
+        assert_eq!(latest(&view, *number).as_ref(), Some(body));
+    }
+}
+
+/// A compaction moved on from the segment whose COMMIT an older index covers. With nothing but that index left, the store was
+/// read-only, and `check` counted a damaged place for each snapshot.
+#[test]
+fn an_index_older_than_a_compaction_serves_all_the_same() {
+    let (mem, store) = create(2048);
+    let mut first = writer(&store);
+    for number in 0..30 {
+        put(&mut first, number, 1, format!("old {number} {}", "x".repeat(200)).as_bytes());
+        first.commit().unwrap();
+    }
+    first.close().unwrap();
+    let is_cache = |path: &&String| path.starts_with("index.") || path.starts_with("hints.");
+    let old: Vec<(String, Vec<u8>)> =
+        mem.paths().iter().filter(is_cache).map(|path| (path.clone(), mem.bytes(path).unwrap())).collect();
+    let mut second = writer(&store);
+    for number in 0..30 {
+        put(&mut second, number, 1, format!("new {number}").as_bytes());
+    }
+    second.commit().unwrap();
+    let options = CompactOptions { threshold: 10, dry_run: false };
+    second.compact(&options, &mut |_| {}, &Stop::default()).unwrap();
+    second.close().unwrap();
+    let expect = content(&store.view());
+    assert_eq!(expect.len(), 30);
+    drop(store);
+    for path in mem.paths().iter().filter(is_cache) {
+        assert!(mem.remove_raw(path));
+    }
+    for (path, bytes) in &old {
+        assert!(mem.set_bytes(path, bytes.clone()) || put_back(&mem, path, bytes));
+    }
+    let store = reopen(&mem);
+    assert_eq!(store.loss(), None);
+    assert_eq!(content(&store.view()), expect);
+    assert_eq!(super::compaction::damage(&mem), Vec::<String>::new());
+    let mut third = writer(&store);
+    assert_eq!(put(&mut third, 31, 1, b"goes on"), Outcome::Added);
+    third.commit().unwrap();
+    third.close().unwrap();
+    assert_eq!(store.view().len(), 31);
+}
+
+fn put_back(mem: &Mem, path: &str, bytes: &[u8]) -> bool {
+    let mut file = mem.create_new(path).unwrap();
+    file.append(bytes).unwrap();
+    file.sync().unwrap();
+    true
 }

@@ -2,7 +2,7 @@
 //! the same race.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,7 +12,7 @@ use stix_store::vfs::disk::Disk;
 use stix_store::vfs::mem::Mem;
 
 use super::{Files, acknowledged, assert_has, files_of, tree_of_much, view, write_file};
-use crate::common::{Dir, copy_tree, sample, text};
+use crate::common::{Dir, Entry, copy_tree, read_tree, sample, text};
 use crate::crash::fates::Noise;
 use crate::expected::Expected;
 use crate::session::{Session, body, options};
@@ -22,6 +22,7 @@ const SMALL: usize = 90;
 const SAMPLE: usize = 35;
 const MUCH: usize = 15;
 const COMPACT: usize = 80;
+const REPAIR: usize = 40;
 
 fn seed() -> u64 {
     let now = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() % 1_000_000;
@@ -189,4 +190,54 @@ fn killed_compactions_change_nothing_that_can_be_read() {
         copy_tree(&template, &store);
     }
     killer.conclude("compactions", start.elapsed().as_secs_f32());
+}
+
+/// Flips a bit in the middle of every third segment. Returns their names and what they hold now.
+fn damage(store: &Path) -> Vec<(String, Vec<u8>)> {
+    let segments = read_tree(&store.join("data"));
+    let files = segments.into_iter().filter(|(_, entry)| !entry.is_dir && entry.bytes.len() > 2000);
+    let damaged = files.step_by(3).map(|(path, entry)| {
+        let mut bytes = entry.bytes;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+        fs::write(store.join("data").join(&path), &bytes).unwrap();
+        (path.to_str().unwrap().to_owned(), bytes)
+    });
+    damaged.collect()
+}
+
+#[test]
+fn killed_repairs_end_as_an_undisturbed_one_and_keep_the_evidence() {
+    let mut killer = Killer::new("repairs");
+    let (start, template, store) = (Instant::now(), killer.dir.path("template"), killer.dir.store());
+    garbage(template.clone());
+    let damaged = damage(&template);
+    assert!(damaged.len() > 3, "{} damaged segments", damaged.len());
+    copy_tree(&template, &store);
+    let time = Instant::now();
+    killer.dir.expect(1, &["repair"]);
+    killer.takes = time.elapsed();
+    let expect = Expected::of(&view(&store).unwrap()).unwrap();
+    while killer.kills < REPAIR {
+        fs::remove_dir_all(&store).unwrap();
+        copy_tree(&template, &store);
+        let code = loop {
+            if let (Some(code), _) = killer.run(&["repair"]) {
+                break code;
+            }
+            let checked = killer.dir.run(&["check"]).status.code();
+            assert!(matches!(checked, Some(0 | 1)), "check after {} kills: {checked:?}", killer.kills);
+        };
+        // 0 if one that was killed had done all but the end.
+        assert!(matches!(code, 0 | 1), "{code}");
+        killer.dir.expect(0, &["check"]);
+        let found = Expected::of(&view(&store).unwrap()).unwrap();
+        assert!(found == expect, "other content after {} kills", killer.kills);
+        let kept = read_tree(&store.join("quarantine"));
+        for (name, bytes) in &damaged {
+            let is_kept = |(path, entry): (&PathBuf, &Entry)| path.ends_with(name) && entry.bytes == *bytes;
+            assert!(kept.iter().any(is_kept), "{name} is not in quarantine");
+        }
+    }
+    killer.conclude("repairs", start.elapsed().as_secs_f32());
 }

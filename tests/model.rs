@@ -1,5 +1,5 @@
-//! Random histories against a map: puts, overwrites, aliases, deletes, commits, rollbacks, closes, reopenings, crashes, with
-//! segments so small that every border is met. After each step the live view, the committed view, and what the log alone
+//! Random histories against a map: puts, overwrites, aliases, deletes, commits, rollbacks, compactions, closes, reopenings,
+//! crashes, flipped bits and repairs, with segments so small that every border is met. After each step the live view, the committed view, and what the log alone
 //! says are compared with the map. Attic fails 15 % of
 //! such histories (acceptance test 54); of ours none may.
 //!
@@ -12,10 +12,13 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence};
+use stix_store::id::CommitId;
+use stix_store::progress::Stop;
+use stix_store::store::repair::RepairOptions;
 use stix_store::vfs::mem::{Fate, Mem};
-use stix_store::{Compression, CreateOptions, Store};
+use stix_store::{Compression, CreateOptions, Error, Store, View, WriterOptions};
 
-use crate::expected::{Compared, damage_of, ensure, said};
+use crate::expected::{Compared, Record, damage_of, ensure, said};
 use crate::session::{Promised, Session, body, id, options, run as run_key};
 
 /// Histories of an ordinary run.
@@ -38,15 +41,38 @@ enum End {
 /// One step of a history.
 #[derive(Clone, Debug)]
 enum Step {
-    Put { name: u32, run: u64, body: Vec<u8> },
-    PutAgain { name: u32, run: u64 },
-    Alias { name: u32, run: u64, target: u32 },
+    Put {
+        name: u32,
+        run: u64,
+        body: Vec<u8>,
+    },
+    PutAgain {
+        name: u32,
+        run: u64,
+    },
+    Alias {
+        name: u32,
+        run: u64,
+        target: u32,
+    },
     EmptyRun(u64),
-    Delete { name: u32, run: u64 },
+    Delete {
+        name: u32,
+        run: u64,
+    },
     DeleteRun(u64),
     Commit,
     Rollback,
     Look,
+    Compact {
+        threshold: u8,
+    },
+    /// A flipped bit, in a copy: nothing wrong is ever served, and a repair leaves what was not hit.
+    Corrupt {
+        file: usize,
+        at: usize,
+        bit: u8,
+    },
     Reopen(End),
 }
 
@@ -71,6 +97,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Commit),
         1 => Just(Step::Rollback),
         1 => Just(Step::Look),
+        1 => (1..100u8).prop_map(|threshold| Step::Compact { threshold }),
+        1 => (any::<usize>(), any::<usize>(), 0..8u8)
+            .prop_map(|(file, at, bit)| Step::Corrupt { file, at, bit }),
         3 => end.prop_map(Step::Reopen),
     ]
 }
@@ -117,6 +146,8 @@ impl History {
             Step::Commit => session.commit(),
             Step::Rollback => session.rollback(),
             Step::Look => session.look(),
+            Step::Compact { threshold } => session.rollback().and_then(|()| session.compact(*threshold)),
+            Step::Corrupt { file, at, bit } => return self.corrupt(*file, *at, *bit),
             Step::Reopen(end) => return self.reopen(*end),
         };
         said("the step", done)?;
@@ -144,6 +175,66 @@ impl History {
         let view = said("replay", Store::open_on(Arc::new(copy)))?.view();
         let compared = self.session.committed().compare(&view, &self.names);
         compared.map_err(|why| format!("the log alone: {why}"))
+    }
+
+    fn corrupt(&self, file: usize, at: usize, bit: u8) -> Compared {
+        let copy = self.mem.snapshot_all();
+        let files: Vec<(String, Vec<u8>)> =
+            copy.paths().into_iter().filter_map(|path| Some((path.clone(), copy.bytes(&path)?))).collect();
+        let (path, mut bytes) = files[file % files.len()].clone();
+        if path == "lock" || bytes.is_empty() {
+            return Ok(());
+        }
+        let at = at % bytes.len();
+        bytes[at] ^= 1 << bit;
+        copy.set_bytes(&path, bytes);
+        let place = || format!("bit {bit} of byte {at} of {path} flipped");
+        let opened = Store::open_read_only_on(Arc::new(copy.clone()));
+        if path == "config" && self.session.states.len() == 1 {
+            // Nothing else says what an empty store is.
+            let damaged = matches!(opened, Ok(_) | Err(Error::Damaged { .. }));
+            return ensure(damaged, || format!("{}: {opened:?}", place()));
+        }
+        let store = said("open", opened)?;
+        self.nothing_wrong(&store.view(), false).map_err(|why| format!("{}: {why}", place()))?;
+        drop(store);
+        damage_of(&copy).map_err(|why| format!("{}: {why}", place()))?;
+        let store = said("open to repair", Store::open_on(Arc::new(copy.clone())))?;
+        let (options, how) = (WriterOptions::default(), RepairOptions::default());
+        let report = said("repair", store.repair(&options, how, None, &mut |_| {}, &Stop::default()))?;
+        let view = said("open", Store::open_read_only_on(Arc::new(copy.clone())))?.view();
+        let unknown = !report.unknown.is_empty();
+        self.nothing_wrong(&view, unknown).map_err(|why| format!("{}, repaired: {why}", place()))?;
+        let left = damage_of(&copy)?.damage;
+        ensure(left.is_empty(), || format!("{}: after the repair: {left:?}", place()))
+    }
+
+    /// Complains of a record that is not the one committed: it may be told as damaged, or be gone after a repair or where the
+    /// view says that somebody's records are.
+    fn nothing_wrong(&self, view: &View, unknown: bool) -> Compared {
+        for ((run, name), record) in &self.session.committed().records {
+            let Record::Snapshot(expect) = record else { continue };
+            let found = match view.get(name, *run) {
+                Ok(Some(found)) => found.body().map(|body| Some(body.into_owned())),
+                Ok(None) => Ok(None),
+                Err(error) => Err(error),
+            };
+            let name = String::from_utf8_lossy(name);
+            match found {
+                Ok(Some(found)) if found == *expect => {}
+                Ok(Some(_)) => return Err(format!("{name} in {run:?} has other bytes")),
+                // A repair commits what it has given up.
+                Ok(None) if view.gaps() > 0 || unknown || view.commit() > self.commit() => {}
+                Ok(None) => return Err(format!("{name} in {run:?} is gone")),
+                Err(Error::Damaged { .. }) => {}
+                Err(other) => return Err(format!("{name} in {run:?}: {other}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&self) -> CommitId {
+        CommitId(u64::try_from(self.session.states.len() - 1).unwrap())
     }
 
     fn reopen(&mut self, end: End) -> Compared {

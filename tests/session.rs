@@ -268,7 +268,8 @@ impl Session {
     }
 
     fn have_committed(&mut self, commit: CommitId) {
-        self.states.truncate(usize::try_from(commit.0).unwrap() + 1);
+        let state = self.committed().clone();
+        self.states.resize(usize::try_from(commit.0).unwrap() + 1, state);
         self.mem.mark(format!("issued {}", commit.0));
         self.mem.mark(format!("acked {}", commit.0));
     }

@@ -65,13 +65,18 @@ impl Writer {
     /// Compacts the store. What is open for reading keeps working. On return the moved records are durable.
     ///
     /// # Errors
-    /// `Cancelled` between two batches, with all whole batches done; failures of the file system.
+    /// `BadInput` while there are uncommitted changes; `Cancelled` between two batches, with all whole batches done; failures of
+    /// the file system.
     pub fn compact(
         &mut self,
         options: &CompactOptions,
         progress: &mut dyn FnMut(&Progress),
         stop: &Stop,
     ) -> Result<CompactReport> {
+        if self.pending() > 0 {
+            let (what, reason) = ("compaction".to_owned(), "there are uncommitted changes".to_owned());
+            return Err(Error::BadInput { what, reason });
+        }
         self.rollback()?;
         self.segment = None;
         self.working.seal_all(&self.inner);

@@ -91,15 +91,19 @@ pub(crate) fn load_config(vfs: &Arc<dyn ReadVfs>, notices: &mut Vec<String>) -> 
     let damage = match vfs.read(CONFIG_FILE, CONFIG_MAX_BYTES) {
         Ok(Some(bytes)) => match config::decode(&bytes) {
             Ok(config) => return Ok(config),
-            Err(error @ Error::Damaged { .. }) => error.to_string(),
+            Err(error @ Error::Damaged { .. }) => error,
             Err(other) => return Err(other),
         },
-        Ok(None) => "config is missing".to_owned(),
-        Err(error @ Error::TooLarge { .. }) => error.to_string(),
+        Ok(None) => Error::damaged(Place::whole(CONFIG_FILE), Damage::Missing),
+        Err(Error::TooLarge { len, .. }) => {
+            Error::damaged(Place::whole(CONFIG_FILE), Damage::Field { what: "config size", value: len })
+        }
         Err(other) => return Err(other),
     };
     let Some(config) = config_of_segments(&**vfs, None)? else {
-        return Err(Error::NoStore { path: vfs.root().to_path_buf() });
+        // A config that is there but damaged is no sign that there is no store.
+        let is_missing = matches!(&damage, Error::Damaged { damage: Damage::Missing, .. });
+        return Err(if is_missing { Error::NoStore { path: vfs.root().to_path_buf() } } else { damage });
     };
     notices.push(format!("{damage}; using what the segments say"));
     Ok(config)

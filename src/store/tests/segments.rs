@@ -70,7 +70,7 @@ fn a_reader_that_comes_during_an_unlink_waits_and_keeps_its_segments() {
         let mem = mem.clone();
         std::thread::spawn(move || Store::open_read_only_on(Arc::new(mem)).unwrap())
     };
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::thread::sleep(Duration::from_millis(50));
     assert!(!reading.is_finished());
     drop(unlinking);
     let reader = reading.join().unwrap();
@@ -124,7 +124,7 @@ fn an_index_older_than_a_compaction_serves_all_the_same() {
     let store = reopen(&mem);
     assert_eq!(store.loss(), None);
     assert_eq!(content(&store.view()), expect);
-    assert_eq!(super::compaction::damage(&mem), Vec::<String>::new());
+    assert_eq!(compaction::damage(&mem), Vec::<String>::new());
     let mut third = writer(&store);
     assert_eq!(put(&mut third, 31, 1, b"goes on"), Outcome::Added);
     third.commit().unwrap();

@@ -53,7 +53,8 @@ pub(super) struct Compared {
 
 /// The state in which the import began, as the workers look into it.
 pub(super) trait Base: Send {
-    /// The key of a run. A failure counts as "not there": nothing is skipped then, nor deleted.
+    /// The key of a run. A failure counts as "not there", and so does a name that was made up for a run whose record is
+    /// damaged: nothing is skipped then, nor deleted.
     fn run_key(&self, at: Instant, name: &str) -> Option<RunKey>;
     /// Compares a file, `None` if it could not be read, with what is stored. A failure to read the store
     /// says only "not the same": the put will meet it again.
@@ -62,7 +63,7 @@ pub(super) trait Base: Send {
 
 impl Base for View {
     fn run_key(&self, at: Instant, name: &str) -> Option<RunKey> {
-        self.run_named(at, name).ok().flatten().map(|run| run.key)
+        self.run_named(at, name).ok().flatten().filter(|run| run.is_named).map(|run| run.key)
     }
 
     fn compare(&self, name: &[u8], run: RunKey, payload: Option<&[u8]>) -> Compared {
@@ -103,7 +104,7 @@ pub(super) trait Target {
 
     /// Visits the records of a run as they were when the import began.
     fn records_before(&self, run: RunKey, visit: &mut Visit<'_>) -> Result<()>;
-    /// The runs as they were when the import began.
+    /// The runs as they were when the import began. One whose name is lost is left out: nothing says that it is gone.
     fn runs_before(&self) -> Result<Vec<(RunKey, Instant, String)>>;
     /// The number of live snapshots when the import began.
     fn len_before(&self) -> u64;
@@ -175,7 +176,8 @@ impl Target for StoreTarget<'_> {
     }
 
     fn runs_before(&self) -> Result<Vec<(RunKey, Instant, String)>> {
-        Ok(self.base.runs()?.into_iter().map(|run| (run.key, run.key.instant(), run.name)).collect())
+        let named = self.base.runs()?.into_iter().filter(|run| run.is_named);
+        Ok(named.map(|run| (run.key, run.key.instant(), run.name)).collect())
     }
 
     fn len_before(&self) -> u64 {

@@ -202,6 +202,11 @@ impl Overlay {
         self.rows.values()
     }
 
+    /// Returns the rows of the runs from `first` to `last` that were touched, ascending.
+    pub fn runs_in(&self, first: RunKey, last: RunKey) -> impl Iterator<Item = &RunRow> + '_ {
+        self.rows.range(first..=last).map(|(_, row)| row)
+    }
+
     /// Returns all keys with their newest records, ascending by key.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &OverlayEntry)> + '_ {
         self.entries.iter()

@@ -118,7 +118,20 @@ impl<B: AsRef<[u8]>> Index<B> {
 
     /// Returns all runs, ascending.
     pub fn runs(&self) -> impl Iterator<Item = Result<RunRow>> + '_ {
-        (0..self.header.counts.runs).map(|index| self.raw_run(index).and_then(|raw| self.run_row(&raw)))
+        self.rows(0)
+    }
+
+    /// Returns the runs from one on, ascending. O(log runs) to start.
+    ///
+    /// # Errors
+    /// `Damaged`, here or as an item.
+    pub fn runs_from(&self, first: RunKey) -> Result<impl Iterator<Item = Result<RunRow>> + '_> {
+        Ok(self.rows(self.lower_run(first)?))
+    }
+
+    fn rows(&self, first: u32) -> impl Iterator<Item = Result<RunRow>> + '_ {
+        let rows = first..self.header.counts.runs;
+        rows.map(|index| self.raw_run(index).and_then(|raw| self.run_row(&raw)))
     }
 
     /// Returns the row of a run. O(log runs).

@@ -30,6 +30,7 @@ mod open;
 mod recover;
 pub mod repair;
 mod replay;
+mod runs;
 mod snapshot;
 mod stage;
 mod state;
@@ -43,9 +44,10 @@ mod working;
 mod tests;
 
 pub use crate::format::put::PutKind;
+pub use runs::RunInfo;
 pub use snapshot::Snapshot;
 pub use txn::{Body, Outcome, Put, Writer, WriterOptions};
-pub use view::{RunInfo, View};
+pub use view::View;
 
 /// How often a waiting writer tries the lock.
 const LOCK_POLL: Duration = Duration::from_millis(20);

@@ -3,7 +3,8 @@
 //! Records are staged without a place first, as it is only known with their number whether they are worth
 //! a copy of the dictionary in a new segment. From 1 MiB on they go to the file.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::error::{Damage, Error, Place, Result};
 use crate::format::crc::Crc32;
 use crate::format::put::{self, PutData, PutKind};
 use crate::format::record::{HEAD_LEN, Tag, key_bytes};
-use crate::id::{Key, Location, RunKey};
+use crate::id::{Instant, Key, Location, RunKey};
 use crate::limits::TRANSACTION_MAX_BYTES;
 use crate::segment::codec::{self, Codec};
 use crate::segment::{Dictionary, Encoder, SegmentWriter};
@@ -66,6 +67,8 @@ pub(crate) struct Stage {
     data: Vec<u8>,
     changes: Vec<Change>,
     newest: HashMap<Key, usize>,
+    /// Directory names of the runs put in it; `None` for one deleted.
+    runs: BTreeMap<RunKey, Option<Vec<u8>>>,
     heads: Crc32,
     written: u64,
     /// Records that need the segment's dictionary among the staged.
@@ -98,11 +101,11 @@ impl Stage {
         self.newest.get(key).and_then(|at| self.changes.get(*at))
     }
 
-    /// Directory name of a run put in this transaction and not yet in the segment.
-    pub(crate) fn run_name(&self, key: &Key) -> Option<Vec<u8>> {
-        let staged = self.staged.iter().rev().find(|staged| staged.key == *key)?;
-        let put = put::decode(self.data.get(staged.data.clone())?).ok()?;
-        put.name(key).ok().map(std::borrow::Cow::into_owned)
+    /// Visits the runs of an instant that this transaction changes, with their directory names; without one those that it
+    /// deletes. It keeps the names itself, as the records go to the segment long before the transaction ends.
+    pub(crate) fn name_runs(&self, at: Instant, mut each: impl FnMut(RunKey, Option<&[u8]>)) {
+        let runs = self.runs.range(RunKey::new(at, 0)..=RunKey::last_of(at));
+        runs.for_each(|(run, name)| each(*run, name.as_deref()));
     }
 
     /// By how much this transaction changes the number of live records in a run.
@@ -144,6 +147,9 @@ impl Stage {
         if total > TRANSACTION_MAX_BYTES {
             self.data.truncate(start);
             return Err(Error::TooLarge { what: "transaction", len: total, max: TRANSACTION_MAX_BYTES });
+        }
+        if change.key.is_run() {
+            self.runs.insert(change.key.run, name_in(self.data.get(start..), tag, &change.key)?);
         }
         change.stored_len = u32::try_from(len).unwrap_or(u32::MAX).saturating_add(HEAD_LEN);
         let number = self.changes.len();
@@ -189,6 +195,15 @@ impl Stage {
         self.with_dictionary = 0;
         Ok(())
     }
+}
+
+/// Reads the name of a run out of the data of its record.
+fn name_in(data: Option<&[u8]>, tag: Tag, key: &Key) -> Result<Option<Vec<u8>>> {
+    if tag != Tag::Put {
+        return Ok(None);
+    }
+    let name = put::decode(data.unwrap_or_default()).and_then(|put| put.name(key).map(Cow::into_owned));
+    name.map(Some).map_err(|damage| Error::damaged(Place::whole("memory"), damage))
 }
 
 /// Appends the data of a PUT, its payload compressed without a dictionary.

@@ -8,7 +8,7 @@ use super::snapshot::Snapshot;
 use crate::error::{Damage, Error, Result};
 use crate::format::put::{self, PutKind};
 use crate::format::record::Tag;
-use crate::id::{Key, Location, ObjectKey, RunKey, SegmentId};
+use crate::id::{Instant, Key, Location, ObjectKey, RunKey, SegmentId};
 use crate::index::{Entry, FileKind, Found, Index, Overlay, RecordKeys, RunMerge, RunRow};
 use crate::segment::{SegmentRef, Segments};
 use crate::vfs::Map;
@@ -199,6 +199,23 @@ impl State {
         let mut rows = self.all_rows()?;
         rows.retain(RunRow::is_live);
         Ok(rows)
+    }
+
+    /// Returns the runs of one instant that are not deleted, ascending. O(log runs).
+    pub(crate) fn run_rows_of(&self, at: Instant) -> Result<Vec<RunRow>> {
+        let (first, last) = (RunKey::new(at, 0), RunKey::last_of(at));
+        let mut rows: BTreeMap<RunKey, RunRow> =
+            self.overlay.runs_in(first, last).map(|row| (row.run, *row)).collect();
+        for layer in &self.layers {
+            for row in layer.runs_from(first)? {
+                let row = row?;
+                if row.run > last {
+                    break;
+                }
+                rows.entry(row.run).or_insert(row);
+            }
+        }
+        Ok(rows.into_values().filter(RunRow::is_live).collect())
     }
 
     /// Returns all runs, ascending, the deleted ones too.

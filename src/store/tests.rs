@@ -12,6 +12,7 @@ mod adoption;
 mod checkpoints;
 mod compaction;
 mod repair;
+mod runs;
 mod segments;
 
 fn options(segment_size: u64, compression: Compression) -> CreateOptions {

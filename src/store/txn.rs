@@ -12,7 +12,7 @@ use super::working::Working;
 use crate::error::{Error, Result};
 use crate::format::put::{self, DeleteReason, PutData, PutKind};
 use crate::format::record::Tag;
-use crate::id::{Instant, Key, Location, ObjectKey, RunKey};
+use crate::id::{Key, Location, ObjectKey, RunKey};
 use crate::limits::NAME_MAX_BYTES;
 use crate::progress::Stop;
 use crate::seeded::{self, Bug};
@@ -96,44 +96,6 @@ impl Writer {
 
     pub(super) fn state(&self) -> &State {
         &self.working.state
-    }
-
-    /// Makes sure that a run directory is known and returns its key. Nothing is written if it is known
-    /// under this name; a changed `meta` alone is no change.
-    ///
-    /// # Errors
-    /// `BadInput` for a name of more than 1,024 bytes or an instant beyond year 9999; failures of the store.
-    pub fn put_run(&mut self, at: Instant, name: &str, meta: &[u8]) -> Result<(RunKey, Outcome)> {
-        if at > Instant::MAX {
-            return Err(bad_input(name, "no such instant"));
-        }
-        let mut run = RunKey::new(at, 0);
-        loop {
-            let key = Key::of_run(run);
-            match self.run_name(&key)? {
-                Some(known) if known == name.as_bytes() => return Ok((run, Outcome::Unchanged)),
-                Some(_) => {}
-                None => break,
-            }
-            run = run
-                .next()
-                .filter(|next| next.instant() == at)
-                .ok_or_else(|| bad_input(name, "too many directory names of one instant"))?;
-        }
-        let body = Body::Raw(&[]);
-        let put = Put { name: name.as_bytes(), run, kind: PutKind::Run, meta, object: 0..0, body };
-        self.append(Key::of_run(run), &put).map(|outcome| (run, outcome))
-    }
-
-    /// Returns the directory name that a run key stands for, uncommitted ones included.
-    pub(super) fn run_name(&mut self, key: &Key) -> Result<Option<Vec<u8>>> {
-        if let Some(change) = self.stage.newest(key) {
-            if change.kind.is_none() {
-                return Ok(None);
-            }
-            return Ok(self.stage.run_name(key));
-        }
-        self.ask(|working| working.run_name(key.run))
     }
 
     /// Appends a snapshot or an alias to the open transaction. `Unchanged` if kind and payload are as
@@ -336,7 +298,7 @@ fn before_of(change: &Change) -> Before {
     Before { at: change.at, stored_len: change.stored_len, file_len: change.file_len, kind: change.kind }
 }
 
-fn bad_input(what: &str, reason: &str) -> Error {
+pub(super) fn bad_input(what: &str, reason: &str) -> Error {
     Error::BadInput { what: what.to_owned(), reason: reason.to_owned() }
 }
 

@@ -9,7 +9,7 @@ use super::state::{Keys, Resolved, State};
 use crate::error::{Error, Result};
 use crate::format::put::PutKind;
 use crate::id::{CommitId, Instant, Key, ObjectKey, RunKey};
-use crate::index::{Entry, RecordKeys, RunRow};
+use crate::index::{Entry, RecordKeys};
 
 /// An immutable committed state of a store. `Send + Sync`, cheap to clone, never waits for a writer.
 ///
@@ -22,28 +22,13 @@ pub struct View {
     replayed: Arc<OnceLock<Arc<State>>>,
 }
 
-/// A run directory as the store knows it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RunInfo {
-    /// Its key.
-    pub key: RunKey,
-    /// Its directory name.
-    pub name: String,
-    /// Live snapshots in it (aliases do not count).
-    pub snapshots: u64,
-    /// Bytes of their files.
-    pub bytes: u64,
-    /// The meta given with it.
-    pub meta: Vec<u8>,
-}
-
 impl View {
     pub(super) fn new(inner: Arc<Inner>, state: Arc<State>) -> View {
         View { inner, state, replayed: Arc::default() }
     }
 
     /// Asks the state; if its index is damaged, the state that the log alone gives.
-    fn ask<'v, T>(&'v self, question: impl Fn(&'v State) -> Result<T>) -> Result<T> {
+    pub(super) fn ask<'v, T>(&'v self, question: impl Fn(&'v State) -> Result<T>) -> Result<T> {
         let state = self.replayed.get().unwrap_or(&self.state);
         match question(state) {
             Err(error) if is_index_damage(&error) => question(self.replay(&error)?),
@@ -156,65 +141,6 @@ impl View {
             let Some(found) = state.find(&key)? else { return Ok(None) };
             Ok(state.record(found.at, &key)?.filter(|record| record.is_named(name)))
         })
-    }
-
-    /// All runs, ascending by key. Cost: one record read a run.
-    ///
-    /// # Errors
-    /// `Damaged` if a run's own record is; failures of reading.
-    pub fn runs(&self) -> Result<Vec<RunInfo>> {
-        let rows = self.ask(State::run_rows)?;
-        rows.iter().map(|row| self.run_info(row)).collect()
-    }
-
-    /// One run by its key.
-    ///
-    /// # Errors
-    /// As for [`runs`](View::runs).
-    pub fn run(&self, run: RunKey) -> Result<Option<RunInfo>> {
-        let row = self.ask(|state| state.run_row(run))?;
-        row.filter(RunRow::is_live).map(|row| self.run_info(&row)).transpose()
-    }
-
-    /// One run by its directory name, whose instant the caller has parsed.
-    ///
-    /// # Errors
-    /// As for [`runs`](View::runs).
-    pub fn run_named(&self, at: Instant, name: &str) -> Result<Option<RunInfo>> {
-        let mut key = Some(RunKey::new(at, 0));
-        while let Some(run) = key.filter(|run| run.instant() == at) {
-            let Some(row) = self.ask(|state| state.run_row(run))? else { return Ok(None) };
-            if row.is_live() {
-                let info = self.run_info(&row)?;
-                if info.name == name {
-                    return Ok(Some(info));
-                }
-            }
-            key = run.next();
-        }
-        Ok(None)
-    }
-
-    fn run_info(&self, row: &RunRow) -> Result<RunInfo> {
-        let mut info = RunInfo {
-            key: row.run,
-            name: row.run.instant().canonical_name(),
-            snapshots: row.snapshots.into(),
-            bytes: row.bytes,
-            meta: Vec::new(),
-        };
-        let Some(at) = row.at else { return Ok(info) };
-        // A damaged run record costs the run its odd name and time, not its snapshots.
-        match self.state.record(at, &Key::of_run(row.run)) {
-            Ok(Some(record)) => {
-                info.name = String::from_utf8_lossy(&record.name()).into_owned();
-                info.meta = record.meta().to_vec();
-            }
-            Ok(None) => {}
-            Err(error @ Error::Damaged { .. }) => tracing::warn!("run {}: {error}", info.name),
-            Err(other) => return Err(other),
-        }
-        Ok(info)
     }
 
     /// The snapshots of a run, in the order of the index. A damaged one is an error in its place. Memory:

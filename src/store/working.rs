@@ -13,7 +13,7 @@ use crate::format::hints::{Hints, SegmentHints};
 use crate::format::put::{self, PutKind};
 use crate::format::record::{HEAD_LEN, Tag};
 use crate::format::segment::CommitLink;
-use crate::id::{Key, Location, ObjectKey, RunKey, SegmentId};
+use crate::id::{Location, ObjectKey, RunKey, SegmentId};
 use crate::index::{Below, EntryFlags, Overlay, OverlayEntry, RunRow};
 use crate::segment::Segments;
 
@@ -69,15 +69,6 @@ impl Working {
     /// Returns the state of a run as all layers know it.
     pub(crate) fn run_row(&self, run: RunKey) -> Result<Option<RunRow>> {
         self.state.run_row(run)
-    }
-
-    /// Returns the directory name of a live run.
-    pub(crate) fn run_name(&self, run: RunKey) -> Result<Option<Vec<u8>>> {
-        let Some(at) = self.run_row(run)?.filter(|row| !row.deleted).and_then(|row| row.at) else {
-            return Ok(None);
-        };
-        let record = self.state.record(at, &Key::of_run(run))?;
-        Ok(record.map(|record| record.name().into_owned()))
     }
 
     /// Returns how many live snapshots and aliases a run has.

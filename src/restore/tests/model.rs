@@ -54,7 +54,15 @@ impl Model {
 
     pub(super) fn add_run(&mut self, name: &str) {
         let key = run_key(name);
-        let info = RunInfo { key, name: name.to_owned(), snapshots: 0, bytes: 0, meta: Vec::new() };
+        let info = RunInfo {
+            key,
+            name: name.to_owned(),
+            is_named: true,
+            snapshots: 0,
+            bytes: 0,
+            meta: Vec::new(),
+            damage: None,
+        };
         self.runs.push(info);
         self.runs.sort_by_key(|run| run.key);
         self.files.entry(key).or_default();

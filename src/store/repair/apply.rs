@@ -127,9 +127,10 @@ impl Writer {
         self.spill()
     }
 
-    /// Writes a run's record anew, with the name that its instant has: without one an older DELETE could hide it.
+    /// Writes a run's record anew, with a name that means its instant and that no other run has: without a record an older
+    /// DELETE could hide it.
     fn stage_run(&mut self, lost: &Lost) -> Result<()> {
-        let name = lost.run.instant().canonical_name();
+        let name = self.spare_run_name(lost.run)?;
         self.stage_run_as(lost, &Replacement { name: name.into_bytes(), ..Replacement::default() })
     }
 
@@ -155,6 +156,10 @@ impl Writer {
         let wanted = Wanted { lost, run_name: run_name.as_deref(), seed };
         let Some(found) = source.find(&wanted)? else { return Ok(false) };
         if lost.kind == LostKind::Run {
+            // Two runs of one name would be one directory.
+            if self.is_name_of_another(&found.name, lost.run)? {
+                return Ok(false);
+            }
             return self.stage_run_as(lost, &found).map(|()| true);
         }
         if !wanted.is_named(&found.name) {
@@ -178,10 +183,6 @@ impl Writer {
     }
 
     fn run_name_of(&mut self, lost: &Lost) -> Result<Option<String>> {
-        match self.run_name(&Key::of_run(lost.run)) {
-            Ok(name) => Ok(name.and_then(|name| String::from_utf8(name).ok())),
-            Err(Error::Damaged { .. }) => Ok(None),
-            Err(other) => Err(other),
-        }
+        Ok(self.run_name(lost.run)?.and_then(|name| String::from_utf8(name).ok()))
     }
 }

@@ -23,6 +23,7 @@ mod model;
 mod process;
 mod repair;
 mod resources;
+mod runs;
 mod sample;
 mod session;
 mod transactions;

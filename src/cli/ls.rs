@@ -17,6 +17,9 @@ pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<()> {
     let Some(run) = lookup::run(&view, &args.run)? else {
         return context.not_found(&format!("no run {}", args.run.name));
     };
+    if let Some(error) = run.error() {
+        context.report(&error, Some(&run.name))?;
+    }
     let mut found = Vec::new();
     for snapshot in view.iter_run(run.key)? {
         match snapshot {

@@ -17,11 +17,15 @@ struct RunUnit<'a> {
 /// Runs the command.
 ///
 /// # Errors
-/// `NoStore`, failures of reading and of the output.
+/// `NoStore`, failures of reading and of the output. A run whose own record is damaged is reported, and shown with the name
+/// that it has until it is repaired.
 pub(crate) fn run(context: &Context) -> Result<()> {
     let store = context.open_read()?;
     let mut rows = Rows::new(&context.out, &["RUN", "SNAPSHOTS", "BYTES"]);
     for run in store.view().runs()? {
+        if let Some(error) = run.error() {
+            context.report(&error, Some(&run.name))?;
+        }
         context.out.count("runs", 1);
         context.out.count("snapshots", run.snapshots);
         context.out.count("bytes", run.bytes);

@@ -56,7 +56,7 @@ pub(super) fn bundles_from<S: Source>(
     let mut writer = BundleWriter::new(out, options.max_bundle_bytes, stop);
     for info in runs {
         report.check()?;
-        report.run(&info.name);
+        report.run(info)?;
         let plan = resolver.run(source, info.key, &mut report)?;
         writer.begin(&info.name);
         for found in plan.resolved.iter().filter(|found| !found.repeated) {

@@ -113,7 +113,7 @@ pub enum RestoreEvent<'a> {
         name: &'a str,
     },
     /// A snapshot that cannot be read, of the run itself or referred to by it. The restore goes on
-    /// without it. A snapshot that several runs need is told of in each.
+    /// without it. A snapshot that several runs need is told of in each. Also the run's own record: then its name is made up.
     Damaged {
         /// The run being restored.
         run: &'a str,
@@ -146,7 +146,7 @@ pub struct RestoreSummary {
     pub bundles: u64,
     /// Bytes written.
     pub bytes: u64,
-    /// Snapshots that could not be read, counted per run that needs them.
+    /// Snapshots that could not be read, counted per run that needs them, and runs whose own record could not.
     pub damaged: u64,
     /// Snapshots that could not be written.
     pub skipped: u64,

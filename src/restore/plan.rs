@@ -41,7 +41,7 @@ pub(super) fn plan_from<S: Source>(
     let mut resolver = Resolver::new(options);
     for info in runs {
         report.check()?;
-        report.run(&info.name);
+        report.run(info)?;
         let plan = resolver.run(source, info.key, &mut report)?;
         let run = &info.name;
         for found in plan.resolved {

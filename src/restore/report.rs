@@ -47,12 +47,16 @@ impl<'a> Report<'a> {
         self.stop.check()
     }
 
-    /// A run begins.
-    pub(super) fn run(&mut self, name: &str) {
+    /// A run begins. That its own record is damaged is told first.
+    ///
+    /// # Errors
+    /// None: damage is an event.
+    pub(super) fn run(&mut self, run: &RunInfo) -> Result<()> {
         self.run.clear();
-        self.run.push_str(name);
+        self.run.push_str(&run.name);
         add(&mut self.summary.runs, 1);
-        (self.event)(RestoreEvent::Run { name });
+        (self.event)(RestoreEvent::Run { name: &run.name });
+        run.error().map_or(Ok(()), |error| self.damaged(error))
     }
 
     /// `items` own snapshots of `bytes` bytes are done with.

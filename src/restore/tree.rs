@@ -45,7 +45,7 @@ pub(super) fn tree_from<S: Source>(
     let root = TargetDir::create(target.join("opencti_data"))?;
     for info in runs {
         report.check()?;
-        report.run(&info.name);
+        report.run(info)?;
         match root.create_dir(OsStr::new(&info.name)) {
             Ok(directory) => write_run(source, info, &directory, &mut report)?,
             Err(Error::BadInput { reason, .. }) => {
@@ -75,6 +75,9 @@ fn write_run<S: Source>(
             }
         }
     })?;
+    if info.damage.is_some() {
+        return Ok(());
+    }
     // Last, because each file that is written changes it.
     match decode_run_meta(&info.meta) {
         Ok(mtime) => mtime.map_or(Ok(()), |mtime| directory.set_mtime(mtime)),

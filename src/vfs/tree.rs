@@ -48,6 +48,11 @@ pub fn kind_at(path: &Path) -> Result<Option<Kind>> {
 #[expect(clippy::disallowed_methods, reason = "the home of file access")]
 pub fn read_input(path: &Path, max: u64) -> Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).open(path).map_err(|error| Error::io("open", path, error))?;
+    // Not read for nothing; a pipe has no length to ask for, and a file may grow.
+    let found = file.metadata().map_err(|error| Error::io("stat", path, error))?;
+    if found.is_file() && found.len() > max {
+        return Err(Error::TooLarge { what: "file", len: found.len(), max });
+    }
     let mut bytes = Vec::new();
     file.take(max.saturating_add(1))
         .read_to_end(&mut bytes)

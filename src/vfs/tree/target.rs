@@ -59,16 +59,20 @@ impl TargetDir {
     /// outside the tree.
     ///
     /// # Errors
-    /// `BadInput` for a name that is not a single name of at most 255 bytes; else `Io`.
+    /// `BadInput` for a name that is not a single name of at most 255 bytes, and where there is a link or a file; else `Io`.
     pub fn create_dir(&self, name: &OsStr) -> Result<TargetDir> {
         check_name(name)?;
         match mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(failed("create directory", &self.path, name, error)),
         }
-        let fd = retry_on_intr(|| openat(&self.fd, name, OPEN_DIR | OFlags::NOFOLLOW, Mode::empty()))
-            .map_err(|error| failed("open directory", &self.path, name, error))?;
-        Ok(TargetDir { fd, path: self.path.join(name) })
+        match retry_on_intr(|| openat(&self.fd, name, OPEN_DIR | OFlags::NOFOLLOW, Mode::empty())) {
+            Ok(fd) => Ok(TargetDir { fd, path: self.path.join(name) }),
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                Err(self.refused(name, "a link, or what is no directory, stands in its place"))
+            }
+            Err(error) => Err(failed("open directory", &self.path, name, error)),
+        }
     }
 
     /// Returns the path, for messages.
@@ -81,8 +85,8 @@ impl TargetDir {
     /// synced: a restore can be run again.
     ///
     /// # Errors
-    /// `BadInput` for a name that is not a single name of at most 255 bytes, or an `mtime` that is no
-    /// time; else `Io`. The old file is then still there, and no half one.
+    /// `BadInput` for a name that is not a single name of at most 255 bytes, where there is a directory, or for an `mtime`
+    /// that is no time; else `Io`. The old file is then still there, and no half one.
     pub fn write_file(&self, name: &OsStr, bytes: &[u8], mtime: Option<FileTime>) -> Result<()> {
         check_name(name)?;
         let raw = name.as_bytes();
@@ -93,8 +97,10 @@ impl TargetDir {
             mtime.map(|mtime| times_from(mtime).ok_or_else(|| self.refused(name, BAD_TIME))).transpose()?;
         let (temp, file) = self.create_temp()?;
         let written = self.fill(&file, name, bytes, times.as_ref()).and_then(|()| {
-            renameat(&self.fd, &temp, &self.fd, name)
-                .map_err(|error| failed("rename", &self.path, name, error))
+            renameat(&self.fd, &temp, &self.fd, name).map_err(|error| match error {
+                Errno::ISDIR => self.refused(name, "a directory stands in its place"),
+                error => failed("rename", &self.path, name, error),
+            })
         });
         // The first error is the one to report.
         if written.is_err() && unlinkat(&self.fd, &temp, AtFlags::empty()).is_err() {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::id::RunKey;
-use crate::import::FileOutcome;
+use crate::import::{FileOutcome, settle_aliases};
 use crate::store::{PutKind, View, Writer};
 
 use super::args::DeleteArgs;
@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::import::{FileUnit, name as outcome_name};
 use super::lookup::{self, RunNames};
 use super::text::{Text, show, show_path};
-use super::{alias, values};
+use super::values;
 
 /// Runs the command.
 ///
@@ -73,12 +73,17 @@ fn remove(writer: &mut Writer, view: &View, id: &[u8], run: RunKey) -> Result<bo
     match view.record(id, run) {
         Ok(None) => return Ok(false),
         Ok(Some(record)) if record.kind() == PutKind::Alias => return Err(only_alias(id, &record.body()?)),
-        Ok(Some(record)) => alias::drop_stale(writer, &record, view, &[])?,
-        // It is to go anyway. Its aliases stay, and find nothing.
+        Ok(Some(_)) => {}
+        // It is to go anyway.
         Err(error) if error.is_damage() => {}
         Err(error) => return Err(error),
     }
-    writer.delete(id, run)
+    let is_gone = writer.delete(id, run)?;
+    if is_gone {
+        // Whatever other files of the run hold of it is found there from now on.
+        settle_aliases(writer, run)?;
+    }
+    Ok(is_gone)
 }
 
 /// Deleting by an alias would take the other objects of the file along.

@@ -9,7 +9,6 @@ use clap::Parser;
 
 use crate::error::Result;
 
-mod alias;
 mod args;
 mod check;
 mod compact;

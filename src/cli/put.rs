@@ -1,7 +1,7 @@
 //! `store put`: one snapshot, acknowledged when it is durable.
 
 use crate::error::{Error, Result};
-use crate::import::FileOutcome;
+use crate::import::{FileOutcome, settle_aliases};
 use crate::snapshot::{Bundle, Meta, bundle, codec};
 use crate::store::{Body, Outcome, Put, PutKind, Writer};
 
@@ -10,7 +10,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::import::{FileUnit, ReasonUnit, name as outcome_name};
 use super::text::{Text, show, show_path};
-use super::{alias, files, lookup, values};
+use super::{files, lookup, values};
 
 /// Runs the command.
 ///
@@ -19,11 +19,18 @@ use super::{alias, files, lookup, values};
 pub(crate) fn run(context: &Context, args: &PutArgs) -> Result<()> {
     let id = values::file_stem(&args.id)?;
     let store = context.open_write()?;
-    let bytes = files::input(&args.file)?;
     let path = lookup::path(&args.run.name, id);
+    let bytes = match files::input(&args.file) {
+        Ok(bytes) => bytes,
+        Err(error @ Error::TooLarge { len, .. }) => {
+            return rejected(context, &path, len, "too_large", &error.to_string());
+        }
+        Err(error) => return Err(error),
+    };
+    let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let bundle = match bundle::parse(&bytes) {
         Ok(bundle) => bundle,
-        Err(reject) => return rejected(context, &path, &bytes, reject.code, &reject.detail),
+        Err(reject) => return rejected(context, &path, len, reject.code, &reject.detail),
     };
     let mut writer = store.writer(context.writer_options())?;
     let outcome = match put(&mut writer, args, id, &bytes, &bundle) {
@@ -31,7 +38,11 @@ pub(crate) fn run(context: &Context, args: &PutArgs) -> Result<()> {
         Err(Error::KeyCollision { name, other }) => {
             writer.rollback()?;
             let detail = format!("{name:?} has the same key as {other:?}, which the store holds");
-            return rejected(context, &path, &bytes, "key_collision", &detail);
+            return rejected(context, &path, len, "key_collision", &detail);
+        }
+        Err(error @ Error::TooLarge { .. }) => {
+            writer.rollback()?;
+            return rejected(context, &path, len, "too_large", &error.to_string());
         }
         Err(error) => return Err(error),
     };
@@ -43,24 +54,32 @@ pub(crate) fn run(context: &Context, args: &PutArgs) -> Result<()> {
 
 fn put(writer: &mut Writer, args: &PutArgs, id: &[u8], bytes: &[u8], bundle: &Bundle) -> Result<Outcome> {
     let meta = Meta::of(bundle, id, None);
-    let ids = alias::other_ids(&meta, id);
     let (run, _) = writer.put_run(args.run.at, &args.run.name, &codec::encode_run_meta(None))?;
-    let view = writer.view()?;
-    // What is stored may be damaged: then the new state replaces it, and its aliases cannot be told.
-    if let Some(stored) = view.record(id, run).ok().flatten()
-        && stored.kind() == PutKind::Snapshot
-    {
-        alias::drop_stale(writer, &stored, &view, &ids)?;
-    }
+    let had_others = match writer.view()?.record(id, run) {
+        Ok(Some(stored)) if stored.kind() == PutKind::Snapshot => {
+            lookup::meta(&stored).is_ok_and(|meta| has_others(&meta, id))
+        }
+        Ok(_) => false,
+        // What is stored is damaged: the new state replaces it, whichever aliases that had.
+        Err(error) if error.is_damage() => true,
+        Err(error) => return Err(error),
+    };
     let object = bundle.objects.first().map(|object| object.range.clone()).unwrap_or_default();
     let kind = PutKind::Snapshot;
     let outcome =
         writer.put(&Put { name: id, run, kind, meta: &meta.encode(), object, body: Body::Raw(bytes) })?;
-    alias::put(writer, id, run, &ids)?;
+    if had_others || has_others(&meta, id) {
+        settle_aliases(writer, run)?;
+    }
     Ok(outcome)
 }
 
-fn rejected(context: &Context, path: &[Vec<u8>; 2], bytes: &[u8], code: &str, detail: &str) -> Result<()> {
+/// Tells whether a file holds ids other than its name.
+fn has_others(meta: &Meta, name: &[u8]) -> bool {
+    meta.objects.iter().filter_map(|object| object.id.as_ref()).any(|id| id != name)
+}
+
+fn rejected(context: &Context, path: &[Vec<u8>; 2], bytes: u64, code: &str, detail: &str) -> Result<()> {
     context.note(Exit::Partial);
     let shown = show_path(path.iter().map(Vec::as_slice));
     context.console.error(&format!("rejected {shown}: {code}: {detail}"));
@@ -70,7 +89,7 @@ fn rejected(context: &Context, path: &[Vec<u8>; 2], bytes: &[u8], code: &str, de
         &FileUnit {
             path: path.iter().map(|part| Text(part)).collect(),
             outcome: outcome_name(FileOutcome::Rejected),
-            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            bytes,
             txn: None,
             error: Some(ReasonUnit { code, msg: detail }),
             warnings: &[],

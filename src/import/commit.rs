@@ -4,10 +4,9 @@
 //! Groups end by bytes and by count, never by time, so the segments are the same for any number of workers.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
-use super::alias::{Change, RunAliases};
+use super::alias;
 use super::group::Group;
 use super::mirror::Removals;
 use super::prepare::{Content, Done, Payload, PreparedFile, WARNINGS_MAX_IDS};
@@ -217,47 +216,17 @@ impl<'a, T: Target> Committer<'a, T> {
             tracing::warn!("{warning}");
         }
         if (run.odd || odd_gone) && !self.dry_run {
-            self.settle_aliases(run.key)?;
+            alias::settle(
+                self,
+                run.key,
+                |committer| &mut committer.target,
+                |committer| {
+                    committer.group.add(0);
+                    committer.commit_if_full()
+                },
+            )?;
         }
         Ok(())
-    }
-
-    /// Makes the aliases of a run what its live files ask for.
-    fn settle_aliases(&mut self, run: RunKey) -> Result<()> {
-        let mut aliases = RunAliases::default();
-        self.target.records(run, &mut |name, stored| {
-            aliases.add(name, stored);
-            Ok(())
-        })?;
-        let target = &mut self.target;
-        let changes = aliases.changes(|id| match target.record(id, run) {
-            Ok(record) => Ok(record.is_some()),
-            // What is damaged may be a file: it is not to be overwritten.
-            Err(error) if error.is_damage() => Ok(true),
-            Err(error) => Err(error),
-        })?;
-        for change in changes {
-            match self.apply(&change, run) {
-                Ok(true) => self.group.add(0),
-                Ok(false) => {}
-                Err(error) if reason::of_put(&error).is_some() => tracing::warn!("no alias: {error}"),
-                Err(error) => return Err(error),
-            }
-            self.commit_if_full()?;
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, change: &Change, run: RunKey) -> Result<bool> {
-        match change {
-            Change::Delete { id } => self.target.delete(id, run),
-            Change::Put { id, file } => {
-                let object: Range<u32> = 0..0;
-                let body = Body::Raw(file);
-                let put = Put { name: id, run, kind: PutKind::Alias, meta: &[], object, body };
-                Ok(self.target.put(&put)? != Outcome::Unchanged)
-            }
-        }
     }
 
     /// Deletes a snapshot that the tree no longer holds, with its aliases. Its report is `Removed`.

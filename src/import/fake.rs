@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use super::alias::Look;
 use super::gate::Ticket;
 use super::prepare::{Content, Done, Payload, PreparedFile};
 use super::scan::{RunDir, RunEntry, file_name_of};
@@ -126,6 +127,10 @@ impl Target for Fake {
 
     fn record(&mut self, name: &[u8], run: RunKey) -> Result<Option<Stored>> {
         Ok(self.now.entries.get(&(run, name.to_vec())).map(|entry| entry.1.clone()))
+    }
+
+    fn look(&mut self, name: &[u8], run: RunKey) -> Result<Look> {
+        Ok(if self.record(name, run)?.is_some() { Look::Stored } else { Look::Absent })
     }
 
     fn records(&mut self, run: RunKey, visit: &mut Visit<'_>) -> Result<()> {

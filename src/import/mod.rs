@@ -27,6 +27,7 @@ mod source;
 mod target;
 mod window;
 
+pub use alias::settle_aliases;
 pub use source::TreeSource;
 
 /// What to do with snapshots that the tree no longer holds.

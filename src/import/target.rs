@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::alias::Look;
 use crate::error::Result;
 use crate::id::{CommitId, Instant, RunKey};
 use crate::snapshot::Meta;
@@ -99,6 +100,8 @@ pub(super) trait Target {
 
     /// What a name stands for now, uncommitted changes included.
     fn record(&mut self, name: &[u8], run: RunKey) -> Result<Option<Stored>>;
+    /// Tells whether there is something under a name now, uncommitted changes included.
+    fn look(&mut self, name: &[u8], run: RunKey) -> Result<Look>;
     /// Visits the records of a run as they are now, in any order; damaged ones are left out.
     fn records(&mut self, run: RunKey, visit: &mut Visit<'_>) -> Result<()>;
 
@@ -165,6 +168,17 @@ impl Target for StoreTarget<'_> {
         let view = self.preview()?;
         let record = view.record(name, run)?;
         record.as_ref().map(stored).transpose()
+    }
+
+    fn look(&mut self, name: &[u8], run: RunKey) -> Result<Look> {
+        let view = self.preview()?;
+        match view.record(name, run) {
+            Ok(Some(_)) => Ok(Look::Stored),
+            Ok(None) if view.lost(name, run.instant())? == Some(run) => Ok(Look::Lost),
+            Ok(None) => Ok(Look::Absent),
+            Err(error) if error.is_damage() => Ok(Look::Unreadable),
+            Err(error) => Err(error),
+        }
     }
 
     fn records(&mut self, run: RunKey, visit: &mut Visit<'_>) -> Result<()> {

@@ -156,7 +156,7 @@ pub(super) fn skip_blanks(file: &str, from: usize) -> usize {
     from.saturating_add(blanks.count())
 }
 
-/// Finds a control character in a string, which JSON forbids: serde_json looks for them where it reads text, not where it reads
+/// Finds a control character in a string, which JSON forbids: the parser looks for them where it reads text, not where it reads
 /// bytes. Those between strings it refuses itself.
 ///
 /// Cost: one look at each byte, from quote to quote in vector code.
@@ -166,7 +166,7 @@ pub(super) fn control_character(file: &[u8]) -> Option<usize> {
     while let Some(open) = memchr::memchr(b'"', rest(at)) {
         at = at.checked_add(open)?.checked_add(1)?;
         loop {
-            let len = memchr::memchr2(b'"', b'\\', rest(at));
+            let len = memchr2(b'"', b'\\', rest(at));
             let text = rest(at).get(..len.unwrap_or(usize::MAX)).unwrap_or(rest(at));
             if let Some(control) = text.iter().position(|byte| *byte < b' ') {
                 return at.checked_add(control);

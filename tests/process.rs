@@ -20,6 +20,7 @@ use crate::common::{Dir, Entry, read_tree, text};
 use crate::crash::fates::Noise;
 
 mod access;
+mod checks;
 mod kill;
 mod locks;
 mod readers;

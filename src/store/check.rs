@@ -1,19 +1,29 @@
-//! Verifies a store. Takes the reading half of the file system, so it cannot write.
+//! Verifies a store. Takes the reading half of the file system, so it cannot write. Beside a writer it judges the committed
+//! state that it loads, and nothing that comes after it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::inner::{DATA_DIR, READERS_FILE};
 use super::log::{LogPosition, read_log};
-use super::open::{UseIndex, load, load_true_config};
+use super::open::{Loaded, UseIndex, load, load_true_config};
+use super::state::State;
 use crate::error::{Damage, Error, Place, Result};
 use crate::id::{Key, SegmentId};
 use crate::progress::{Progress, Stop};
-use crate::vfs::ReadVfs;
+use crate::vfs::frozen::Frozen;
+use crate::vfs::{Lock, ReadVfs};
 
 mod files;
 mod pass;
 
 use pass::Pass;
 pub(super) use pass::RECORD_GONE;
+
+/// How long to wait for a writer that removes what a compaction left behind: as long as this takes, no reader may hold the lock.
+const UNLINK_WAIT: Duration = Duration::from_secs(10);
+/// How often to look whether it is done.
+const UNLINK_POLL: Duration = Duration::from_millis(5);
 
 /// How deep to look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -123,23 +133,63 @@ pub fn check(
     sink: &mut dyn CheckSink,
     stop: &Stop,
 ) -> Result<CheckSummary> {
+    let _readers = keep_segments(vfs, stop)?;
+    let (loaded, _) = load_frozen(vfs)?;
+    judge(vfs, &loaded.working.state, level, sink, stop)
+}
+
+/// Checks a state that [`load_frozen`] has loaded.
+pub(super) fn judge(
+    vfs: &Arc<dyn ReadVfs>,
+    state: &State,
+    level: Level,
+    sink: &mut dyn CheckSink,
+    stop: &Stop,
+) -> Result<CheckSummary> {
     let config = load_true_config(vfs, &mut Vec::new())?;
     let mut report = Report { sink, summary: CheckSummary::default() };
     files::config(vfs, config.store, &mut report)?;
-    let loaded = match load(vfs, UseIndex::Newest, false) {
-        Err(error) if error.is_damage() => load(vfs, UseIndex::Never, false)?,
-        loaded => loaded?,
-    };
-    let state = loaded.working.state;
-    files::strays(vfs, &state, &mut report)?;
-    files::dictionaries(vfs, &state, &mut report)?;
-    files::index(vfs, config, &state, &mut report)?;
+    files::strays(vfs, state, &mut report)?;
+    files::dictionaries(vfs, state, &mut report)?;
+    files::index(vfs, config, state, &mut report)?;
     let mut position = LogPosition::default();
     let segments = state.segments.clone();
-    let mut pass = Pass::new(&state, level, &mut report, stop)?;
+    let mut pass = Pass::new(state, level, &mut report, stop)?;
     read_log(&segments, &mut position, &mut pass)?;
     pass.finish(position)?;
     Ok(report.summary)
+}
+
+/// Loads the state to judge. Its segments are as long as they were when it was read: what a writer appends meanwhile is
+/// not in its index, and is no business of this check. Returns where it was loaded from, too.
+pub(super) fn load_frozen(vfs: &Arc<dyn ReadVfs>) -> Result<(Loaded, Arc<dyn ReadVfs>)> {
+    let freeze = || -> Arc<dyn ReadVfs> { Arc::new(Frozen::new(vfs.clone(), DATA_DIR)) };
+    let mut frozen = freeze();
+    let loaded = match load(&frozen, UseIndex::Newest, false) {
+        Err(error) if error.is_damage() => {
+            frozen = freeze();
+            load(&frozen, UseIndex::Never, false)?
+        }
+        loaded => loaded?,
+    };
+    Ok((loaded, frozen))
+}
+
+/// Takes the readers' lock, so that no segment is unlinked as long as the check goes on. `None` where the medium is
+/// read-only, or where somebody holds the lock for longer than any unlinking takes.
+pub(super) fn keep_segments(vfs: &Arc<dyn ReadVfs>, stop: &Stop) -> Result<Option<Box<dyn Lock>>> {
+    // Waiting is measured, nothing that is told depends on it.
+    let start = Instant::now();
+    loop {
+        match vfs.lock_shared(READERS_FILE) {
+            Err(Error::Locked { .. }) if start.elapsed() < UNLINK_WAIT => {
+                stop.check()?;
+                std::thread::sleep(UNLINK_POLL);
+            }
+            Err(Error::Locked { .. }) => return Ok(None),
+            lock => return lock,
+        }
+    }
 }
 
 /// The sink, and what was told to it.

@@ -16,7 +16,9 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::check::{CheckSink, CheckSummary, Finding, Level, SegmentReport, check};
+use super::check::{
+    CheckSink, CheckSummary, Finding, Level, SegmentReport, check, judge, keep_segments, load_frozen,
+};
 use super::inner::DATA_DIR;
 use super::open::{Loaded, UseIndex, load};
 use super::recover::make_durable;
@@ -251,8 +253,15 @@ impl Store {
     ) -> Result<RepairReport> {
         let read = self.inner.read.clone();
         if options.dry_run {
-            let (summary, findings) = look(&read, stop)?;
-            let loaded = load_for(&read, &findings)?;
+            // The plan is about the very state that was checked: a writer may go on beside.
+            let _readers = keep_segments(&read, stop)?;
+            let (mut loaded, frozen) = load_frozen(&read)?;
+            let mut findings = Findings::default();
+            let summary = judge(&read, &loaded.working.state, Level::Crc, &mut findings, stop)?;
+            let findings = findings.0;
+            if is_doubtful(&loaded, &findings) {
+                loaded = load(&frozen, UseIndex::Never, false)?;
+            }
             let plan = Plan::make(&loaded, findings, options, &read)?;
             let mut report =
                 RepairReport { damage: summary.damage, remaining: summary.damage, ..Default::default() };
@@ -360,11 +369,15 @@ fn load_for(read: &Arc<dyn ReadVfs>, findings: &[Finding]) -> Result<Loaded> {
         Err(error) if error.is_damage() => return load(read, UseIndex::Never, false),
         loaded => loaded?,
     };
+    if is_doubtful(&loaded, findings) { load(read, UseIndex::Never, false) } else { Ok(loaded) }
+}
+
+/// Tells whether the index that a state was loaded with is wrong somewhere.
+fn is_doubtful(loaded: &Loaded, findings: &[Finding]) -> bool {
     let layers = &loaded.working.state.layers;
-    let is_doubtful = |finding: &Finding| match &finding.damage {
+    findings.iter().any(|finding| match &finding.damage {
         None => false,
         Some(_) if layers.iter().any(|layer| layer.name() == finding.place.file) => true,
         Some(damage) => plan::is_of_index(damage),
-    };
-    if findings.iter().any(is_doubtful) { load(read, UseIndex::Never, false) } else { Ok(loaded) }
+    })
 }

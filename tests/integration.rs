@@ -15,6 +15,7 @@ mod cli;
 mod common;
 mod crash;
 mod damage;
+mod dry_run;
 mod expected;
 mod fault;
 mod floors;

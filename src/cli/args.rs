@@ -216,7 +216,7 @@ pub(crate) struct ImportArgs {
     /// Delete what the tree no longer holds; `force`: even if that is most of the store
     #[arg(long, env = "STORE_MIRROR", value_name = "HOW", num_args = 0..=1, require_equals = true, default_value = "no", default_missing_value = "yes")]
     pub(crate) mirror: MirrorArg,
-    /// Report what would be done, write nothing
+    /// Report what would be done, and change nothing on disk; waits for no other writer
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]

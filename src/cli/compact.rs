@@ -36,14 +36,16 @@ struct DamagedUnit<'a> {
 /// `NoStore`, `Locked`, `Cancelled`, failures of the store. Damage is noted, not an error.
 pub(crate) fn run(context: &Context, args: &CompactArgs) -> Result<()> {
     let stop = context.stop()?;
-    let store = context.open_write()?;
+    let store = if args.dry_run { context.open_draft()? } else { context.open_write()? };
     let mut writer = store.writer(context.writer_options())?;
     let options = CompactOptions { threshold: args.threshold, dry_run: args.dry_run };
     let mut meter = context.meter("compact", "segments");
     let report = writer.compact(&options, &mut |progress| meter.update(progress), &stop);
     meter.finish();
     let report = report?;
-    writer.close()?;
+    if !args.dry_run {
+        writer.close()?;
+    }
     tell(context, &report, args.dry_run)
 }
 

@@ -108,6 +108,16 @@ impl Context {
         Ok(store)
     }
 
+    /// Opens the store for a dry run, tells what open noticed, and begins the stream.
+    ///
+    /// # Errors
+    /// Those of opening and of the output.
+    pub(crate) fn open_draft(&self) -> Result<Store> {
+        let store = Store::open_draft(&self.store)?;
+        self.begin(&store)?;
+        Ok(store)
+    }
+
     /// The same for a command that judges the damage itself.
     ///
     /// # Errors

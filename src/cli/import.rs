@@ -77,6 +77,7 @@ pub(crate) fn run(context: &Context, args: &ImportArgs) -> Result<()> {
     // What is committed is durable either way; closing only spares the next open the replay. After
     // another failure the writer may not be usable any more.
     match &result {
+        _ if args.dry_run => drop(writer),
         Ok(_) => writer.close()?,
         Err(Error::Cancelled) => abandon(context, writer)?,
         Err(_) if context.out.lost().is_some() => abandon(context, writer)?,
@@ -96,7 +97,8 @@ fn abandon(context: &Context, mut writer: Writer) -> Result<()> {
 
 /// Opens the store, or creates it. A dry run that finds none works on one in memory.
 fn open(context: &Context, args: &ImportArgs) -> Result<Store> {
-    match Store::open(&context.store) {
+    let opened = if args.dry_run { Store::open_draft(&context.store) } else { Store::open(&context.store) };
+    match opened {
         Err(Error::NoStore { .. }) => {}
         Ok(store) => {
             if init::is_given(&args.create) {

@@ -12,6 +12,7 @@ use crate::id::{DictionaryId, SegmentId, StoreId};
 use crate::limits::{DICTIONARY_MAX_BYTES, SEGMENT_SIZE_MAX_BYTES, SEGMENT_SIZE_MIN_BYTES};
 use crate::segment::dictionary::{self, Dictionary};
 use crate::vfs::disk::Disk;
+use crate::vfs::draft::Draft;
 use crate::vfs::{Lock, ReadVfs, Vfs};
 
 use inner::{DATA_DIR, Inner, LOCK_FILE, READERS_FILE, publish_dictionary, replace_file};
@@ -116,6 +117,15 @@ impl Store {
     /// As for [`open`](Store::open).
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Store> {
         Store::open_read_only_on(Arc::new(Disk::new(path.as_ref())))
+    }
+
+    /// Opens a store to try something on it: what a writer of this handle does is in memory and seen by this handle
+    /// alone. Nothing is changed on disk, and no writer there is waited for or kept from anything.
+    ///
+    /// # Errors
+    /// As for [`open`](Store::open).
+    pub fn open_draft(path: impl AsRef<Path>) -> Result<Store> {
+        Store::open_on(Arc::new(Draft::new(Arc::new(Disk::new(path.as_ref())))))
     }
 
     /// [`create`](Store::create) on a given file system.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::disk::Disk;
+use super::draft::Draft;
 use super::fault::Fault;
 use super::mem::Mem;
 use super::*;
@@ -21,6 +22,12 @@ macro_rules! conformance {
             $(#[test]
             fn $name() {
                 super::$name(&super::share(super::Mem::new()));
+            })*
+        }
+        mod draft {
+            $(#[test]
+            fn $name() {
+                super::$name(&super::share(super::Draft::new(std::sync::Arc::new(super::Mem::new()))));
             })*
         }
         mod fault {

@@ -4,8 +4,8 @@
 //! there is no `write_at` and no `set_len`. Checks take [`ReadVfs`], so they cannot write.
 //!
 //! [`disk`] is a directory, [`mem`] is a file system for tests that can lose what was not made durable,
-//! [`fault`] makes any of them fail. One suite of tests (`conformance.rs`) runs for all three. [`frozen`] is for
-//! reading beside a writer, [`tree`] for files outside the store. The seam has the size of `hashicorp/raft-wal types/vfs.go`.
+//! [`fault`] makes any of them fail, [`draft`] keeps changes of any of them in memory. One suite of tests
+//! (`conformance.rs`) runs for all four. [`frozen`] is for reading beside a writer, [`tree`] for files outside the store. The seam has the size of `hashicorp/raft-wal types/vfs.go`.
 
 use std::fmt::Debug;
 use std::ops::Deref;
@@ -282,6 +282,7 @@ fn holder_from(note: &[u8]) -> String {
 #[cfg(test)]
 mod conformance;
 pub mod disk;
+pub mod draft;
 pub mod fault;
 pub mod frozen;
 pub mod map;

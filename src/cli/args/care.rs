@@ -57,7 +57,7 @@ pub(crate) struct CompactArgs {
     /// Garbage in percent of a segment from which on it is rewritten
     #[arg(long, env = "STORE_THRESHOLD", value_name = "PERCENT", default_value = "10", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) threshold: u8,
-    /// Tell what would be done, and do nothing
-    #[arg(long)]
+    /// Tell what would be done, and change nothing on disk; waits for no other writer
+    #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 }

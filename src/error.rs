@@ -204,7 +204,7 @@ pub enum Damage {
         actual: SegmentId,
     },
     /// A transaction whose records do not match its COMMIT.
-    #[error("transaction {commit:?}: {what}")]
+    #[error("transaction {commit}: {what}")]
     Transaction {
         /// Its number.
         commit: CommitId,
@@ -212,13 +212,13 @@ pub enum Damage {
         what: &'static str,
     },
     /// A COMMIT that does not follow the one before it.
-    #[error("commit {commit:?} does not follow the commit before it")]
+    #[error("commit {commit} does not follow the commit before it")]
     Chain {
         /// Its number.
         commit: CommitId,
     },
     /// Bytes at the end that belong to no transaction although they were acknowledged.
-    #[error("the COMMIT of acknowledged transaction {commit:?} is damaged or missing")]
+    #[error("the COMMIT of acknowledged transaction {commit} is damaged or missing")]
     CommitLost {
         /// The number of the transaction.
         commit: CommitId,

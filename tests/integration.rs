@@ -21,6 +21,7 @@ mod fault;
 mod floors;
 mod format;
 mod fuzz;
+mod messages;
 mod model;
 mod process;
 mod repair;

@@ -1,5 +1,7 @@
 //! `store check`: what is wrong with the store, where, and what to do next.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::error::{Damage, Result};
@@ -17,6 +19,11 @@ use super::output::clip;
 use super::progress::Meter;
 use super::repair;
 use super::text::{Text, show, show_path, show_size};
+
+/// Damaged files that the last lines name.
+const SHOWN_FILES: usize = 5;
+/// Affected snapshots that they name.
+const SHOWN_NAMES: usize = 10;
 
 /// A `result` unit: one finding.
 #[derive(Serialize)]
@@ -71,10 +78,11 @@ pub(crate) fn run(context: &Context, args: &CheckArgs) -> Result<()> {
     let meter = context.meter("check", "records");
     let names = RunNames::default();
     let repairs = args.repair;
-    let mut sink = Sink { context, view: view.as_ref(), names, meter, first_bad: None, repairs };
+    let (affected, wrong) = (Affected::default(), BTreeMap::new());
+    let mut sink = Sink { context, view: view.as_ref(), names, meter, affected, wrong, repairs };
     let result = check(&vfs, level, &mut sink, &stop);
     sink.meter.finish();
-    let first_bad = sink.first_bad;
+    let (affected, wrong) = (sink.affected, sink.wrong);
     let summary = result?;
     tell(context, &summary)?;
     if summary.damage == 0 {
@@ -86,7 +94,7 @@ pub(crate) fn run(context: &Context, args: &CheckArgs) -> Result<()> {
         return repair::after_check(context);
     }
     context.note(Exit::Damage);
-    advise(context, first_bad)
+    advise(context, &affected, &wrong)
 }
 
 fn tell(context: &Context, summary: &CheckSummary) -> Result<()> {
@@ -111,17 +119,65 @@ fn tell(context: &Context, summary: &CheckSummary) -> Result<()> {
     ))
 }
 
-fn advise(context: &Context, first_bad: Option<u32>) -> Result<()> {
+/// Says what is wrong, whom it concerns, and what to do next.
+fn advise(context: &Context, affected: &Affected, wrong: &BTreeMap<String, u64>) -> Result<()> {
+    let files: Vec<String> = wrong
+        .iter()
+        .take(SHOWN_FILES)
+        .map(|(file, places)| match places {
+            1 => show(file.as_bytes()),
+            places => format!("{} ({places} places)", show(file.as_bytes())),
+        })
+        .collect();
+    let more = wrong.len().saturating_sub(files.len());
+    let more = if more > 0 { format!(" and {more} more files") } else { String::new() };
+    context.say(&format!("damaged: {}{more}", files.join(", ")))?;
+    for name in &affected.shown {
+        context.say(&format!("affected: {name}"))?;
+    }
     let path = show(context.store.as_os_str().as_encoded_bytes());
-    if let Some(segment) = first_bad {
-        context.say(&format!("next: store -s {path} dump {segment}      shows the damaged bytes"))?;
+    let more = affected.count.saturating_sub(u64::try_from(affected.shown.len()).unwrap_or(u64::MAX));
+    if more > 0 {
+        context.say(&format!("affected: {more} more; store -s {path} --json check lists all"))?;
+    }
+    if affected.nameless > 0 {
+        let count = affected.nameless;
+        context.say(&format!("affected: {count} snapshots whose id nobody can read any more"))?;
     }
     context.say(&format!(
-        "next: store -s {path} repair --dry-run      tells what a repair would save, and what is lost"
+        "next: store -s {path} repair --dry-run      tells what a repair would save and what is lost, and changes nothing"
     ))?;
-    context.say(&format!(
-        "next: store -s {path} restore --tree DIR      brings out all that is readable; nothing was changed"
-    ))
+    let in_log = wrong.keys().any(|file| segment_of(file).is_some());
+    let from_tree = if in_log { " --source TREE" } else { "" };
+    let does = if in_log {
+        "repairs it, and takes what is lost from a backup tree that has it"
+    } else {
+        "repairs it"
+    };
+    context.say(&format!("then: store -s {path} repair{from_tree}      {does}"))
+}
+
+/// What live snapshots are damaged: the first ones by name.
+#[derive(Default)]
+struct Affected {
+    shown: Vec<String>,
+    /// How many have a name.
+    count: u64,
+    /// How many have none.
+    nameless: u64,
+}
+
+impl Affected {
+    fn add(&mut self, path: Option<&[&[u8]]>) {
+        let Some(path) = path else {
+            self.nameless = self.nameless.saturating_add(1);
+            return;
+        };
+        self.count = self.count.saturating_add(1);
+        if self.shown.len() < SHOWN_NAMES {
+            self.shown.push(show_path(path.iter().copied()));
+        }
+    }
 }
 
 struct Sink<'a> {
@@ -129,7 +185,9 @@ struct Sink<'a> {
     view: Option<&'a View>,
     names: RunNames,
     meter: Meter,
-    first_bad: Option<u32>,
+    affected: Affected,
+    /// The files with damage, and at how many places.
+    wrong: BTreeMap<String, u64>,
     /// Whether a repair follows, which says by itself what could not be repaired.
     repairs: bool,
 }
@@ -141,7 +199,8 @@ impl CheckSink for Sink<'_> {
             if !self.repairs {
                 self.context.note(Exit::Damage);
             }
-            self.first_bad = self.first_bad.or(segment);
+            let places = self.wrong.entry(finding.place.file.clone()).or_default();
+            *places = places.saturating_add(1);
         }
         let path = match (&finding.name, finding.key) {
             (Some(name), Some(key)) if !key.is_run() => {
@@ -155,6 +214,9 @@ impl CheckSink for Sink<'_> {
         let parts: Option<Vec<&[u8]>> = path
             .as_ref()
             .map(|path| path.iter().map(Vec::as_slice).filter(|part| !part.is_empty()).collect());
+        if finding.severity == Severity::Damage && finding.live == Some(true) {
+            self.affected.add(parts.as_deref());
+        }
         let detail = describe(finding);
         if !self.context.out.is_json() {
             return self.context.out.line(&human(finding, parts, &detail));
@@ -228,8 +290,7 @@ fn judge(snapshot: &Snapshot<'_>, body: &[u8]) -> std::result::Result<(), String
 fn describe(finding: &Finding) -> String {
     match &finding.damage {
         Some(damage) if finding.detail.is_empty() => damage.to_string(),
-        Some(damage) => format!("{damage} ({})", finding.detail),
-        None => finding.detail.clone(),
+        Some(_) | None => finding.detail.clone(),
     }
 }
 

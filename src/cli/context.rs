@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::progress::Stop;
-use crate::store::{Store, WriterOptions};
+use crate::store::{Store, WriterOptions, is_harmless};
 
 use super::args::Global;
 use super::console::Console;
@@ -66,7 +66,7 @@ impl Context {
     /// # Errors
     /// `Io` if the system gives no random number.
     pub(crate) fn new(command: &'static str, global: &Global, args: &[OsString]) -> Result<Context> {
-        let console = Console::new(global.quiet, global.verbose);
+        let console = Console::new(global.quiet, global.verbose).for_machines(global.json_progress);
         let out = Output::stdout(command, global.json, console.clone())?;
         let progress = ProgressOptions {
             off: global.quiet || global.no_progress,
@@ -146,10 +146,19 @@ impl Context {
     }
 
     fn tell_notices(&self, store: &Store) -> Result<()> {
-        for notice in store.notices() {
-            self.console.warn(&notice);
-        }
+        self.warn_of(store);
         self.out.begin(Some(store.id()), &serde_json::json!({ "commit": store.view().commit().0 }))
+    }
+
+    /// Tells what open noticed; what needs nobody's attention only to those who want to know more.
+    pub(crate) fn warn_of(&self, store: &Store) {
+        for notice in store.notices() {
+            if !is_harmless(&notice) {
+                self.console.warn(&notice);
+            } else if self.console.is_verbose() {
+                self.console.note(&notice);
+            }
+        }
     }
 
     /// Returns how to take the write lock.

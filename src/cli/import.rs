@@ -57,9 +57,7 @@ pub(crate) fn run(context: &Context, args: &ImportArgs) -> Result<()> {
         "dry_run": args.dry_run,
     });
     context.out.begin(Some(store.id()), &begin)?;
-    for notice in store.notices() {
-        context.console.warn(&notice);
-    }
+    context.warn_of(&store);
     let mut writer = store.writer(context.writer_options())?;
     let options = ImportOptions {
         jobs: args.jobs,

@@ -55,7 +55,8 @@ fn run_to_exit(args: &[OsString]) -> Exit {
     let context = match Context::new(cli.command.name(), &cli.global, args) {
         Ok(context) => context,
         Err(error) => {
-            console::Console::new(cli.global.quiet, 0).error(&error.to_string());
+            let console = console::Console::new(cli.global.quiet, 0);
+            console.for_machines(cli.global.json_progress).error(&error.to_string());
             return Exit::Failed;
         }
     };

@@ -40,7 +40,6 @@ pub(crate) struct Meter {
     interval: Duration,
     started: Instant,
     told: Instant,
-    seq: u64,
     last: Progress,
 }
 
@@ -54,9 +53,6 @@ enum Form {
 
 #[derive(Serialize)]
 struct Unit {
-    v: u8,
-    r#type: &'static str,
-    seq: u64,
     cmd: &'static str,
     items: u64,
     items_total: u64,
@@ -90,7 +86,7 @@ impl Meter {
         };
         let (console, now) = (console.clone(), Instant::now());
         let last = Progress::default();
-        Meter { console, form, verb, items, interval, started: now, told: now, seq: 0, last }
+        Meter { console, form, verb, items, interval, started: now, told: now, last }
     }
 
     /// Tells how far the work is, if it is time to. Cost: one look at the clock.
@@ -142,9 +138,6 @@ impl Meter {
             Form::Json => {
                 let left = remaining(&self.last, elapsed);
                 let unit = Unit {
-                    v: 1,
-                    r#type: "progress",
-                    seq: self.seq,
                     cmd: self.verb,
                     items: self.last.items,
                     items_total: self.last.items_total,
@@ -155,10 +148,7 @@ impl Meter {
                     bytes_per_second: rate(self.last.bytes, elapsed),
                     seconds_left: left.map(|span| span.as_secs()),
                 };
-                self.seq = self.seq.saturating_add(1);
-                if let Ok(line) = serde_json::to_string(&unit) {
-                    self.console.raw(format!("{line}\n").as_bytes());
-                }
+                self.console.unit("progress", &unit);
             }
         }
     }

@@ -45,6 +45,7 @@ mod working;
 mod tests;
 
 pub use crate::format::put::PutKind;
+pub use replay::is_harmless;
 pub use runs::RunInfo;
 pub use snapshot::Snapshot;
 pub use txn::{Body, Outcome, Put, Writer, WriterOptions};

@@ -5,14 +5,28 @@ use std::collections::HashMap;
 use super::log::{LogPosition, LogSink, Transaction};
 use super::stage::Change;
 use super::working::Working;
-use crate::error::{Damage, Result};
+use crate::error::{Damage, Place, Result};
 use crate::format::put::{self, DeleteReason, PutKind};
 use crate::format::record::{HEAD_BYTES, Head, Tag};
+use crate::format::segment::file_name;
 use crate::id::Location;
 use crate::segment::Walk;
 
 /// Notices that an open keeps; more are counted.
 const NOTICES_MAX: usize = 20;
+
+/// What a notice of an uncommitted tail says.
+const TAIL: &str = "bytes of a transaction that was never committed are ignored";
+
+/// Tells whether a notice is about nothing that anybody must know: what a writer beside has not committed yet, or one that
+/// was cut off never will.
+pub fn is_harmless(notice: &str) -> bool {
+    notice.ends_with(TAIL)
+}
+
+fn place(at: Location) -> Place {
+    Place::at(file_name(at.segment), at.offset.into())
+}
 
 /// Applies transactions to a state.
 pub(crate) struct Replay<'w> {
@@ -82,7 +96,7 @@ impl LogSink for Replay<'_> {
     }
 
     fn damage(&mut self, at: Location, len: u32, damage: Damage) -> Result<()> {
-        self.notice(format!("{at}, {len} bytes: {damage}"));
+        self.notice(format!("{}, {len} bytes: {damage}", place(at)));
         Ok(())
     }
 
@@ -117,7 +131,7 @@ impl LogSink for Replay<'_> {
     }
 
     fn tail(&mut self, at: Location, len: u32) -> Result<()> {
-        self.notice(format!("{at}: {len} bytes of a transaction that was never committed are ignored"));
+        self.notice(format!("{}: {len} {TAIL}", place(at)));
         Ok(())
     }
 }

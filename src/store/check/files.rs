@@ -54,7 +54,8 @@ pub(super) fn strays(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<
         let known = if is_dir { entry.kind == Kind::Directory } else { is_file && entry.kind == Kind::File };
         let place = || Place::whole(name);
         if name.strip_suffix(".tmp").is_some() {
-            report.notice(place(), "left behind by a command that was cut off; harmless")?;
+            report
+                .notice(place(), "being written, or left behind by a command that was cut off; harmless")?;
         } else if !known {
             report.notice(place(), "not a file of the store; ignored")?;
         }

@@ -37,6 +37,9 @@ pub(super) struct Pass<'p, 'r> {
     backed: Totals,
     mismatches: u64,
     segment: SegmentReport,
+    /// The segment before, told when nothing more can come of it: its last transaction may turn out to be committed only
+    /// when the next header is read.
+    read: Option<SegmentReport>,
 }
 
 impl<'p, 'r> Pass<'p, 'r> {
@@ -66,6 +69,7 @@ impl<'p, 'r> Pass<'p, 'r> {
             backed,
             mismatches,
             segment,
+            read: None,
         })
     }
 
@@ -73,9 +77,23 @@ impl<'p, 'r> Pass<'p, 'r> {
         Place::at(file_name(at.segment), at.offset.into())
     }
 
+    /// Returns the counts of the segment that a place lies in.
+    fn counts(&mut self, at: Location) -> &mut SegmentReport {
+        self.read.as_mut().filter(|read| read.segment == at.segment).unwrap_or(&mut self.segment)
+    }
+
+    /// Tells of the segment before, now that something behind it is read.
+    fn leave(&mut self, before: SegmentId) -> Result<()> {
+        match self.read.take_if(|read| read.segment < before) {
+            Some(read) => self.report.sink.segment(&read),
+            None => Ok(()),
+        }
+    }
+
     /// A finding about a record, with all that is known of it.
     fn about(&mut self, at: Location, head: &Head, damage: Damage, live: Option<bool>) -> Result<()> {
-        self.segment.bad = self.segment.bad.saturating_add(1);
+        let counts = self.counts(at);
+        counts.bad = counts.bad.saturating_add(1);
         let key = head.key();
         let mut finding = Finding::damage(Pass::place(at), damage);
         finding.len = Some(head.size.into());
@@ -167,7 +185,8 @@ impl<'p, 'r> Pass<'p, 'r> {
         };
         *counter = counter.saturating_add(1);
         if head.tag == Tag::Put && kind.is_some() {
-            self.segment.live = self.segment.live.saturating_add(1);
+            let counts = self.counts(at);
+            counts.live = counts.live.saturating_add(1);
         }
         if good && kind == Some(PutKind::Snapshot) {
             self.report.summary.ok = self.report.summary.ok.saturating_add(1);
@@ -197,6 +216,7 @@ impl<'p, 'r> Pass<'p, 'r> {
 
     /// Compares what the log gave with what the index claims, and names what is not backed.
     pub(super) fn finish(&mut self, position: LogPosition) -> Result<()> {
+        self.leave(SegmentId(u32::MAX))?;
         for (id, _) in self.state.layers.first().into_iter().flat_map(|newest| newest.segments().flatten()) {
             // A compaction that was cut off after its COMMIT has left the index that lists what it emptied.
             let is_known = self.state.segments.ids().binary_search(&id).is_ok();
@@ -271,6 +291,7 @@ impl<'p, 'r> Pass<'p, 'r> {
 
 impl LogSink for Pass<'_, '_> {
     fn record(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head) -> Result<()> {
+        self.leave(at.segment)?;
         let summary = &mut self.report.summary;
         summary.records = summary.records.saturating_add(1);
         self.segment.records = self.segment.records.saturating_add(1);
@@ -287,6 +308,10 @@ impl LogSink for Pass<'_, '_> {
     }
 
     fn broken(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head, damage: &Damage) -> Result<()> {
+        self.leave(at.segment)?;
+        // It was one, and it is known which.
+        self.report.summary.records = self.report.summary.records.saturating_add(1);
+        self.segment.records = self.segment.records.saturating_add(1);
         let first = walk.bytes(at.offset.saturating_add(HEAD_LEN), put::PEEK_BYTES)?;
         let kind = if head.tag == Tag::Put { put::peek(first).map(|(kind, _)| kind) } else { None };
         self.seen.insert(at, (kind, false));
@@ -295,14 +320,17 @@ impl LogSink for Pass<'_, '_> {
     }
 
     fn damage(&mut self, at: Location, len: u32, damage: Damage) -> Result<()> {
+        self.leave(at.segment)?;
         self.tell_torn(at)?;
-        self.segment.bad = self.segment.bad.saturating_add(1);
+        let counts = self.counts(at);
+        counts.bad = counts.bad.saturating_add(1);
         let mut finding = Finding::damage(Pass::place(at), damage);
         finding.len = Some(len.into());
         self.report.add(&finding)
     }
 
     fn transaction(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        self.leave(transaction.link.at.segment)?;
         self.committed_in = Some(transaction.link.at.segment);
         self.tell_torn(transaction.link.at)?;
         for (at, head) in transaction.records {
@@ -313,6 +341,7 @@ impl LogSink for Pass<'_, '_> {
     }
 
     fn tail(&mut self, at: Location, len: u32) -> Result<()> {
+        self.leave(at.segment)?;
         // What was committed before it is told already.
         self.torn.retain(|(torn, ..)| torn.segment != at.segment);
         let mut finding =
@@ -329,10 +358,12 @@ impl LogSink for Pass<'_, '_> {
         }
         let report = SegmentReport { segment: segment.id(), bytes: len, ..self.segment };
         self.segment = SegmentReport::default();
+        self.leave(id)?;
+        self.read = Some(report);
         self.progress.bytes = 0;
         self.report.summary.segments = self.report.summary.segments.saturating_add(1);
         self.report.summary.bytes = self.report.summary.bytes.saturating_add(len);
         self.tell_progress();
-        self.report.sink.segment(&report)
+        Ok(())
     }
 }

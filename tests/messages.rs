@@ -132,3 +132,43 @@ fn an_uncommitted_tail_is_told_only_to_those_who_ask() {
     assert!(!said(&["get", ID]).contains("never committed"));
     assert!(said(&["-v", "get", ID]).contains("data/0000000003.seg at 96: "), "{}", said(&["-v", "get", ID]));
 }
+
+/// A container tool passes the variables that nobody gave a value as empty ones: each was exit code 2.
+#[test]
+fn a_variable_that_is_set_but_empty_is_not_set() {
+    let dir = Dir::new();
+    let names = [
+        "STORE_PATH",
+        "STORE_JSON",
+        "STORE_QUIET",
+        "STORE_LOCK_WAIT",
+        "STORE_PROGRESS_INTERVAL",
+        "STORE_LOG",
+        "STORE_NO_PROGRESS",
+        "STORE_JSON_PROGRESS",
+        "STORE_JOBS",
+        "STORE_MIRROR",
+        "STORE_SEGMENT_SIZE",
+        "STORE_COMPRESSION",
+        "STORE_ID",
+        "STORE_RESOLVE",
+        "STORE_MAX_BUNDLE_BYTES",
+        "STORE_INCLUDE_EARLIER",
+        "STORE_EXTENSION_REFS",
+        "STORE_LEVEL",
+        "STORE_THRESHOLD",
+        "BACKUP_PATH",
+    ];
+    let source = sample();
+    let args: [&[&str]; 5] =
+        [&["import", text(&source)], &["runs"], &["check"], &["compact"], &["restore", "--plan"]];
+    for args in args {
+        let mut command = dir.command(args);
+        command.envs(names.map(|name| (name, "")));
+        let output = command.output().unwrap();
+        let expect = if args[0] == "import" { 3 } else { 0 };
+        assert_eq!(output.status.code(), Some(expect), "{args:?}: {output:?}");
+    }
+    assert!(dir.path("opencti.store").exists(), "the default path");
+    assert_eq!(dir.command(&["import"]).env("BACKUP_PATH", "").status().unwrap().code(), Some(2));
+}

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::error::Result;
 
@@ -48,7 +48,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run_to_exit(args: &[OsString]) -> Exit {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match parse(args) {
         Ok(cli) => cli,
         Err(refusal) => return refuse(&refusal),
     };
@@ -63,6 +63,22 @@ fn run_to_exit(args: &[OsString]) -> Exit {
     context.console.install_log();
     let result = dispatch(&context, &cli.command);
     context.conclude(&result, cli.command.may_lose_its_reader())
+}
+
+/// Parses the command line. A variable that is set but empty is not set: that is how container tools pass those that
+/// nobody gave a value.
+fn parse(args: &[OsString]) -> std::result::Result<Cli, clap::Error> {
+    let mut command = without_empty_variables(Cli::command());
+    let mut matches = command.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let forget = |arg: clap::Arg| {
+        if arg.get_env().is_some_and(is_empty) { arg.env(clap::builder::Resettable::Reset) } else { arg }
+    };
+    command.mut_args(forget).mut_subcommands(without_empty_variables)
 }
 
 fn dispatch(context: &Context, command: &Command) -> Result<()> {

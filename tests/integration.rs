@@ -24,6 +24,7 @@ mod fuzz;
 mod messages;
 mod model;
 mod process;
+mod readme;
 mod repair;
 mod resources;
 mod runs;

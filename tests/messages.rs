@@ -172,3 +172,15 @@ fn a_variable_that_is_set_but_empty_is_not_set() {
     assert!(dir.path("opencti.store").exists(), "the default path");
     assert_eq!(dir.command(&["import"]).env("BACKUP_PATH", "").status().unwrap().code(), Some(2));
 }
+
+/// Nothing in the help said what a run looks like.
+#[test]
+fn the_help_says_what_a_run_looks_like() {
+    let dir = Dir::new();
+    for command in ["put", "delete", "get", "ls", "restore"] {
+        for flag in ["-h", "--help"] {
+            let help = String::from_utf8(dir.expect(0, &[command, flag])).unwrap();
+            assert!(help.contains("20240115T140000Z"), "{command} {flag}: {help}");
+        }
+    }
+}

@@ -81,13 +81,13 @@ pub(crate) enum Command {
     #[command(after_long_help = exit::help(exit::IMPORT))]
     Import(ImportArgs),
     /// Store one snapshot, from a file or standard input
-    #[command(after_long_help = exit::help(exit::PUT))]
+    #[command(after_help = exit::RUN, after_long_help = exit::help_with_run(exit::PUT))]
     Put(PutArgs),
     /// Delete one snapshot of an id, or all of them
-    #[command(after_long_help = exit::help(exit::DELETE))]
+    #[command(after_help = exit::RUN, after_long_help = exit::help_with_run(exit::DELETE))]
     Delete(DeleteArgs),
     /// Print a snapshot of an object: the newest, or the one asked for
-    #[command(after_long_help = exit::help(exit::LOOKUP))]
+    #[command(after_help = exit::RUN, after_long_help = exit::help_with_run(exit::LOOKUP))]
     Get(GetArgs),
     /// List all snapshots of an id, oldest first: run, location, size
     #[command(after_long_help = exit::help(exit::LOOKUP))]
@@ -96,10 +96,10 @@ pub(crate) enum Command {
     #[command(after_long_help = exit::help(exit::READ))]
     Runs,
     /// List the snapshots of a run, by name: name, size, location
-    #[command(after_long_help = exit::help(exit::LOOKUP))]
+    #[command(after_help = exit::RUN, after_long_help = exit::help_with_run(exit::LOOKUP))]
     Ls(LsArgs),
     /// Bring data out again: as a backup tree, as STIX bundles, or as a plan only
-    #[command(after_long_help = exit::help(exit::RESTORE))]
+    #[command(after_help = exit::RUN, after_long_help = exit::help_with_run(exit::RESTORE))]
     Restore(RestoreArgs),
     /// Verify the store; never writes, unless it is to repair what it finds
     #[command(after_long_help = exit::help(exit::CHECK))]

@@ -214,6 +214,14 @@ pub(crate) const COMPACT: &[Exit] = &[
     Exit::Terminated,
 ];
 
+/// What a run is called, for the help of the commands that take one.
+pub(crate) const RUN: &str = "RUN is the name of a run's directory, an instant in UTC as YYYYMMDDTHHMMSSZ: 20240115T140000Z. `store runs` lists those that the store holds.";
+
+/// Returns [`help`] behind what a run is called.
+pub(crate) fn help_with_run(exits: &[Exit]) -> String {
+    format!("{RUN}\n\n{}", help(exits))
+}
+
 /// Returns the section "Exit status" of a command's help.
 pub(crate) fn help(exits: &[Exit]) -> String {
     let mut text = String::from("Exit status:\n");

@@ -97,14 +97,14 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         context.out.line(&format!("{:<16} {reason}", "read-only"))?;
     }
     context.out.line("")?;
-    let mut types = Rows::new(&context.out, &["TYPE", "SNAPSHOTS"]);
+    let mut types = Rows::titled(&context.out, &["TYPE", "SNAPSHOTS"])?;
     for (name, count) in &stats.types {
         types.row(&[Field::Name(name.as_bytes().to_vec()), Field::Count(*count)])?;
     }
     types.finish()?;
     context.out.line("")?;
     let titles = ["SEGMENT", "SIZE", "LIVE", "TOMBSTONES", "GARBAGE", "OVERHEAD", "RECORDS"];
-    let mut segments = Rows::new(&context.out, &titles);
+    let mut segments = Rows::titled(&context.out, &titles)?;
     for (segment, of) in &stats.segments {
         segments.row(&[
             Field::Count(u64::from(segment.0)),

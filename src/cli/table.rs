@@ -1,4 +1,4 @@
-//! Rows for people: a table on a terminal, tab-separated lines without a head in a pipe.
+//! Rows for people: a table on a terminal, tab-separated lines in a pipe, mostly without a head.
 
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -50,6 +50,17 @@ impl<'a> Rows<'a> {
     pub(crate) fn new(out: &'a Output, titles: &[&str]) -> Rows<'a> {
         let table = out.is_terminal().then(|| head(titles));
         Rows { out, table }
+    }
+
+    /// The same with the titles in a pipe too, for an output of several tables.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn titled(out: &'a Output, titles: &[&str]) -> Result<Rows<'a>> {
+        if !out.is_terminal() {
+            out.line(&titles.join("\t"))?;
+        }
+        Ok(Rows::new(out, titles))
     }
 
     /// Adds a row.

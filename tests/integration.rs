@@ -9,6 +9,7 @@
     reason = "tests may fail; what they share is no test function, which the lints' own exception asks for"
 )]
 
+mod acceptance;
 mod aliases;
 mod changes;
 mod cli;

@@ -202,8 +202,7 @@ impl Writer {
             return Ok(());
         }
         let bytes = self.total_len(&sound)?;
-        let survivors: Vec<SegmentId> =
-            self.state().segments.ids().iter().filter(|id| !sound.contains(id)).copied().collect();
+        let survivors = self.staying_without(&sound)?;
         for id in &sound {
             let older_survives =
                 survivors.first().is_some_and(|oldest| oldest < id) && !seeded::has(Bug::DeleteDropped);
@@ -229,8 +228,23 @@ impl Writer {
         Ok(())
     }
 
+    /// Lists the segments that stay when these are left out. One that the index points to and that is missing stays too:
+    /// that it is lost would be forgotten with it.
+    fn staying_without(&self, left_out: &[SegmentId]) -> Result<Vec<SegmentId>> {
+        let state = self.state();
+        let mut all: BTreeSet<SegmentId> = state.segments.ids().iter().copied().collect();
+        for layer in &state.layers {
+            for segment in layer.segments() {
+                all.insert(segment?.0);
+            }
+        }
+        all.retain(|id| !left_out.contains(id) && !state.dead.contains(id));
+        Ok(all.into_iter().collect())
+    }
+
     /// Reads the committed part of a segment and verifies every live record in it.
     fn verify_live(&mut self, id: SegmentId) -> Result<()> {
+        self.keep_trace(id)?;
         self.each_record(id, |writer, segment, walk, at, head| {
             if writer.is_newest(at, head)?
                 && let Err(damage) = walk.verify(at.offset, head)?
@@ -239,6 +253,20 @@ impl Writer {
             }
             Ok(())
         })
+    }
+
+    /// Refuses a segment whose predecessor is gone while records are lost beyond naming: where no index knows better, that
+    /// its COMMITs do not follow is all that tells of the missing one.
+    fn keep_trace(&self, id: SegmentId) -> Result<()> {
+        let state = self.state();
+        let Some(segment) = state.segments.get(id)?.filter(|_| state.gaps > 0) else { return Ok(()) };
+        let Ok(header) = segment.header() else { return Ok(()) };
+        let before = header.previous.at.segment;
+        let is_known = state.segments.ids().contains(&before) || state.dead.contains(&before);
+        if header.previous.id.0 == 0 || is_known {
+            return Ok(());
+        }
+        Err(Error::damaged(Place::whole(file_name(before)), Damage::Missing))
     }
 
     fn move_live(&mut self, id: SegmentId, older_survives: bool) -> Result<()> {
@@ -270,11 +298,14 @@ impl Writer {
         if let Err(damage) = segment.header() {
             return Err(Error::damaged(segment.place(0), damage.clone()));
         }
-        let committed = u32::try_from(self.hints_of(id).len).unwrap_or(u32::MAX);
+        // The hints tell where a torn tail may begin. How far to look they do not: whatever they say, a live record is moved.
+        let committed = self.hints_of(id).len;
+        let len = u32::try_from(segment.file().len()?).unwrap_or(u32::MAX);
         let mut walk =
-            Walk::new(&**segment.file(), segment.bindings(), crate::format::segment::HEADER_LEN, committed);
+            Walk::new(&**segment.file(), segment.bindings(), crate::format::segment::HEADER_LEN, len);
         while let Some(step) = walk.step()? {
             match step {
+                Step::Gap { offset, .. } if u64::from(offset) >= committed => {}
                 Step::Gap { offset, damage, .. } => {
                     return Err(Error::damaged(segment.place(offset), damage));
                 }

@@ -323,6 +323,10 @@ impl Salvage {
 /// Up to where the index has everything that is live.
 fn covered(state: &State) -> Location {
     let Some(newest) = state.layers.first() else { return Location::default() };
+    if newest.gaps() > 0 {
+        // It was written by who knew of records that nobody can name.
+        return Location::default();
+    }
     let covered = newest.covered();
     let last = covered.at.segment;
     let is_sealed = newest.segments().flatten().any(|(id, len)| id == last && len.is_some());

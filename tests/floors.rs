@@ -53,7 +53,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("unsafe", &["vfs/map.rs"]),
 ];
 
-const HALF_DONE: &[&str] = &["todo!", "unimplemented!", "dbg!", "#[ignore"];
+// In halves, so that a search for unfinished marks finds none here.
+const HALF_DONE: &[&str] =
+    &[concat!("to", "do!"), concat!("un", "implemented!"), concat!("db", "g!"), concat!("#[", "ignore")];
 const LINES_MAX: usize = 400;
 
 #[test]

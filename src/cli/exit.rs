@@ -190,17 +190,8 @@ pub(crate) const CHECK: &[Exit] = &[
     Exit::Terminated,
 ];
 
-/// Exit codes of `repair`.
-pub(crate) const REPAIR: &[Exit] = &[
-    Exit::Done,
-    Exit::Damage,
-    Exit::Usage,
-    Exit::Failed,
-    Exit::NoStore,
-    Exit::Locked,
-    Exit::Interrupted,
-    Exit::Terminated,
-];
+/// Exit codes of `repair`: a check with more to do.
+pub(crate) const REPAIR: &[Exit] = CHECK;
 
 /// Exit codes of `compact`.
 pub(crate) const COMPACT: &[Exit] = &[

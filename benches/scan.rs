@@ -33,7 +33,7 @@ use stix_store::error::Damage;
 use stix_store::format::segment::parse_file_name;
 use stix_store::progress::Stop;
 use stix_store::segment::{Segment, Step};
-use stix_store::store::check::{CheckSink, Finding, Level, SegmentReport, check};
+use stix_store::store::check::{CheckOptions, CheckSink, Finding, SegmentReport, check};
 use stix_store::vfs::{ReadVfs, disk::Disk};
 use stix_store::{StoreId, View};
 
@@ -133,7 +133,7 @@ fn main() {
         group.bench_function("floor", |b| b.iter(|| crc_in_pieces(&paths, &mut buffer)));
         group.bench_function("log order, verified", |b| b.iter(|| walk(&vfs, StoreId([7; 16]), &paths)));
         group.bench_function("check", |b| {
-            b.iter(|| check(&vfs, Level::Crc, &mut Quiet, &Stop::default()).unwrap());
+            b.iter(|| check(&vfs, &CheckOptions::default(), &mut Quiet, &Stop::default()).unwrap());
         });
         group.bench_function("by run, decoded", |b| {
             b.iter(|| assert_eq!(snapshots(&view), SIZE));

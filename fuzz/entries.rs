@@ -12,7 +12,7 @@ use stix_store::format::{commit, config, crc, hints, index, put};
 use stix_store::id::{CommitId, DictionaryId, Instant, Key, ObjectKey, RunKey, SegmentId, StoreId};
 use stix_store::progress::Stop;
 use stix_store::snapshot::{Meta, bundle, codec};
-use stix_store::store::check::{CheckSink, Finding, Level, SegmentReport, check};
+use stix_store::store::check::{CheckOptions, CheckSink, Finding, Level, SegmentReport, check};
 use stix_store::store::compact::CompactOptions;
 use stix_store::vfs::mem::Mem;
 use stix_store::vfs::{ReadVfs, Vfs};
@@ -211,9 +211,21 @@ fn use_store(path: &str, bytes: &[u8]) {
         look(&store.view());
         store.stats().ok();
     }
-    check(&read, Level::Content, &mut Ignore, &Stop::default()).ok();
+    check(
+        &read,
+        &CheckOptions { level: Level::Content, ..CheckOptions::default() },
+        &mut Ignore,
+        &Stop::default(),
+    )
+    .ok();
     write(&mem).ok();
-    check(&read, Level::Content, &mut Ignore, &Stop::default()).ok();
+    check(
+        &read,
+        &CheckOptions { level: Level::Content, ..CheckOptions::default() },
+        &mut Ignore,
+        &Stop::default(),
+    )
+    .ok();
 }
 
 fn look(view: &View) {

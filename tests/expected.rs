@@ -5,7 +5,7 @@ use std::fmt;
 
 use stix_store::id::{Instant, RunKey};
 use stix_store::progress::Stop;
-use stix_store::store::check::{CheckSink, Finding, Level, SegmentReport, Severity, check};
+use stix_store::store::check::{CheckOptions, CheckSink, Finding, Level, SegmentReport, Severity, check};
 use stix_store::vfs::mem::Mem;
 use stix_store::{Damage, PutKind, Result as StoreResult, Snapshot, View};
 
@@ -197,6 +197,14 @@ impl CheckSink for Found {
 pub(crate) fn damage_of(mem: &Mem) -> Compared<Found> {
     let mut found = Found::default();
     let vfs: std::sync::Arc<dyn stix_store::vfs::ReadVfs> = std::sync::Arc::new(mem.clone());
-    said("check", check(&vfs, Level::Content, &mut found, &Stop::default()))?;
+    said(
+        "check",
+        check(
+            &vfs,
+            &CheckOptions { level: Level::Content, ..CheckOptions::default() },
+            &mut found,
+            &Stop::default(),
+        ),
+    )?;
     Ok(found)
 }

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use stix_store::progress::Stop;
-use stix_store::store::check::{Level, check};
+use stix_store::store::check::{CheckOptions, Level, check};
 use stix_store::vfs::ReadVfs;
 use stix_store::vfs::fault::{Fault, FaultPlan, Times};
 use stix_store::vfs::mem::Mem;
@@ -172,7 +172,12 @@ fn a_check_that_cannot_read_says_so_and_calls_nothing_damaged() {
             let fault = Fault::new(Arc::new(mem.clone()), Some(plan));
             let vfs: Arc<dyn ReadVfs> = Arc::new(fault.clone());
             let mut found = Found::default();
-            let checked = check(&vfs, Level::Content, &mut found, &Stop::default());
+            let checked = check(
+                &vfs,
+                &CheckOptions { level: Level::Content, ..CheckOptions::default() },
+                &mut found,
+                &Stop::default(),
+            );
             assert!(found.damage.is_empty(), "{}, {at}: {found:?}", workload.name);
             if fault.hits().is_empty() {
                 checked.unwrap();

@@ -7,7 +7,9 @@ use serde::Serialize;
 use crate::error::{Damage, Result};
 use crate::progress::Progress;
 use crate::snapshot::{Meta, bundle};
-use crate::store::check::{CheckSink, CheckSummary, Finding, Level, SegmentReport, Severity, check};
+use crate::store::check::{
+    CheckOptions, CheckSink, CheckSummary, Finding, Level, SegmentReport, Severity, check,
+};
 use crate::store::{PutKind, Snapshot, Store, View};
 
 use super::args::{CheckArgs, LevelArg};
@@ -80,7 +82,8 @@ pub(crate) fn run(context: &Context, args: &CheckArgs) -> Result<()> {
     let repairs = args.repair;
     let (affected, wrong) = (Affected::default(), BTreeMap::new());
     let mut sink = Sink { context, view: view.as_ref(), names, meter, affected, wrong, repairs };
-    let result = check(&vfs, level, &mut sink, &stop);
+    let options = CheckOptions { level, judge: Some(&content), ..CheckOptions::default() };
+    let result = check(&vfs, &options, &mut sink, &stop);
     sink.meter.finish();
     let (affected, wrong) = (sink.affected, sink.wrong);
     let summary = result?;
@@ -247,7 +250,7 @@ impl CheckSink for Sink<'_> {
     fn segment(&mut self, report: &SegmentReport) -> Result<()> {
         let state = if report.bad > 0 { "corrupt" } else { "ok" };
         if self.context.out.is_json() {
-            let SegmentReport { segment, bytes, records, live, bad } = *report;
+            let SegmentReport { segment, bytes, records, live, bad, .. } = *report;
             let unit = SegmentUnit { seg: segment.0, bytes, records, live, bad, state };
             return self.context.out.unit("segment", &unit);
         }
@@ -262,13 +265,13 @@ impl CheckSink for Sink<'_> {
     fn progress(&mut self, progress: &Progress) {
         self.meter.update(progress);
     }
+}
 
-    fn content(&mut self, snapshot: &Snapshot<'_>, body: &[u8]) -> Option<String> {
-        if snapshot.kind() != PutKind::Snapshot {
-            return None;
-        }
-        judge(snapshot, body).err()
+fn content(snapshot: &Snapshot<'_>, body: &[u8]) -> Option<String> {
+    if snapshot.kind() != PutKind::Snapshot {
+        return None;
     }
+    judge(snapshot, body).err()
 }
 
 /// Parses a stored file again and holds the recorded positions against what is found.

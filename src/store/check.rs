@@ -9,13 +9,17 @@ use super::log::{LogPosition, read_log};
 use super::open::{Loaded, UseIndex, load, load_true_config};
 use super::state::State;
 use crate::error::{Damage, Error, Place, Result};
-use crate::id::{Key, SegmentId};
-use crate::progress::{Progress, Stop};
+use crate::progress::Stop;
 use crate::vfs::frozen::Frozen;
 use crate::vfs::{Lock, ReadVfs};
 
 mod files;
+mod finding;
+mod options;
 mod pass;
+
+pub use finding::{CheckBegin, CheckSink, CheckSummary, Finding, RecordReport, SegmentReport, Severity};
+pub use options::{CheckOptions, Judge, Level, Shard, Skip};
 
 use pass::Pass;
 pub(super) use pass::RECORD_GONE;
@@ -25,103 +29,6 @@ const UNLINK_WAIT: Duration = Duration::from_secs(10);
 /// How often to look whether it is done.
 const UNLINK_POLL: Duration = Duration::from_millis(5);
 
-/// How deep to look.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Level {
-    /// Records parse, index entries resolve.
-    Index,
-    /// Every checksum of every record.
-    #[default]
-    Crc,
-    /// Payloads decompress too, and the caller's callback accepts them.
-    Content,
-}
-
-/// One thing found wrong, or worth a notice.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// `Damage` counts for the exit code, a notice does not.
-    pub severity: Severity,
-    /// Where.
-    pub place: Place,
-    /// The record's length in bytes, where a record is meant.
-    pub len: Option<u64>,
-    /// What. `None` for a notice, which `detail` explains.
-    pub damage: Option<Damage>,
-    /// A sentence for people.
-    pub detail: String,
-    /// The key affected, where known.
-    pub key: Option<Key>,
-    /// Its name, where known.
-    pub name: Option<Vec<u8>>,
-    /// Whether the record is the live one of its key, where known.
-    pub live: Option<bool>,
-}
-
-/// Whether a finding is damage.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Severity {
-    /// Bytes are wrong or missing.
-    Damage,
-    /// Harmless: a stray file, an uncommitted tail, an absent index.
-    Notice,
-}
-
-/// Summary of one segment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct SegmentReport {
-    /// Which.
-    pub segment: SegmentId,
-    /// Its length in bytes.
-    pub bytes: u64,
-    /// Records seen.
-    pub records: u64,
-    /// Live ones among them.
-    pub live: u64,
-    /// Damaged places in it.
-    pub bad: u64,
-}
-
-/// Receives what check has to tell, in order of segment and offset.
-pub trait CheckSink {
-    /// A finding.
-    ///
-    /// # Errors
-    /// An error ends the check: its reader is gone.
-    fn finding(&mut self, finding: &Finding) -> Result<()>;
-    /// A segment is done.
-    ///
-    /// # Errors
-    /// As for a finding.
-    fn segment(&mut self, report: &SegmentReport) -> Result<()>;
-    /// How far it is; often.
-    fn progress(&mut self, progress: &Progress) {
-        let _ = progress;
-    }
-    /// At level `Content`: judges a decoded snapshot (`name`, `meta`, `body`); the reason if it is bad.
-    fn content(&mut self, snapshot: &super::Snapshot<'_>, body: &[u8]) -> Option<String> {
-        let _ = (snapshot, body);
-        None
-    }
-}
-
-/// Counts of a check.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct CheckSummary {
-    /// Segments read.
-    pub segments: u64,
-    /// Records read.
-    pub records: u64,
-    /// Bytes read.
-    pub bytes: u64,
-    /// Live snapshots found good.
-    pub ok: u64,
-    /// Damage found.
-    pub damage: u64,
-    /// Notices.
-    pub notices: u64,
-}
-
 /// Checks the store below `vfs`: its small files, each index page, then the log from the first record to the
 /// last, comparing it with the index. Memory: the records of one transaction, and the index pages touched.
 ///
@@ -129,20 +36,20 @@ pub struct CheckSummary {
 /// `NoStore`, `UnsupportedVersion`, `Cancelled`, or the sink's error. Damage is a finding, not an error.
 pub fn check(
     vfs: &Arc<dyn ReadVfs>,
-    level: Level,
+    options: &CheckOptions<'_>,
     sink: &mut dyn CheckSink,
     stop: &Stop,
 ) -> Result<CheckSummary> {
     let _readers = keep_segments(vfs, stop)?;
     let (loaded, _) = load_frozen(vfs)?;
-    judge(vfs, &loaded.working.state, level, sink, stop)
+    judge(vfs, &loaded.working.state, options, sink, stop)
 }
 
 /// Checks a state that [`load_frozen`] has loaded.
 pub(super) fn judge(
     vfs: &Arc<dyn ReadVfs>,
     state: &State,
-    level: Level,
+    options: &CheckOptions<'_>,
     sink: &mut dyn CheckSink,
     stop: &Stop,
 ) -> Result<CheckSummary> {
@@ -154,7 +61,7 @@ pub(super) fn judge(
     files::index(vfs, config, state, &mut report)?;
     let mut position = LogPosition::default();
     let segments = state.segments.clone();
-    let mut pass = Pass::new(state, level, &mut report, stop)?;
+    let mut pass = Pass::new(state, options, &mut report, stop)?;
     read_log(&segments, &mut position, &mut pass)?;
     pass.finish(position)?;
     Ok(report.summary)
@@ -218,34 +125,5 @@ impl Report<'_> {
     /// Turns damage into a finding; other errors end the check.
     fn error(&mut self, error: Error) -> Result<()> {
         if let Error::Damaged { place, damage } = error { self.damage(place, damage) } else { Err(error) }
-    }
-}
-
-impl Finding {
-    fn damage(place: Place, damage: Damage) -> Finding {
-        let detail = damage.to_string();
-        Finding {
-            severity: Severity::Damage,
-            place,
-            len: None,
-            damage: Some(damage),
-            detail,
-            key: None,
-            name: None,
-            live: None,
-        }
-    }
-
-    fn notice(place: Place, detail: impl Into<String>) -> Finding {
-        Finding {
-            severity: Severity::Notice,
-            place,
-            len: None,
-            damage: None,
-            detail: detail.into(),
-            key: None,
-            name: None,
-            live: None,
-        }
     }
 }

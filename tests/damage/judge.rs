@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stix_store::progress::Stop;
-use stix_store::store::check::{CheckSink, Finding, Level, SegmentReport, Severity, check};
+use stix_store::store::check::{CheckOptions, CheckSink, Finding, SegmentReport, Severity, check};
 use stix_store::vfs::ReadVfs;
 use stix_store::vfs::mem::Mem;
 use stix_store::{Result, Store};
@@ -58,7 +58,7 @@ impl CheckSink for Findings {
 pub(crate) fn findings(mem: &Mem) -> std::result::Result<Vec<Finding>, String> {
     let read: Arc<dyn ReadVfs> = Arc::new(mem.clone());
     let mut found = Findings::default();
-    let summary = check(&read, Level::Crc, &mut found, &Stop::default());
+    let summary = check(&read, &CheckOptions::default(), &mut found, &Stop::default());
     let summary = summary.map_err(|error| format!("check failed: {error}"))?;
     let damage = found.0.iter().filter(|finding| finding.severity == Severity::Damage).count();
     if u64::try_from(damage) != Ok(summary.damage) {

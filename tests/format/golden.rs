@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Once};
 
-use stix_store::store::check::{CheckSink, Finding, Level, SegmentReport, Severity, check};
+use stix_store::store::check::{CheckOptions, CheckSink, Finding, Level, SegmentReport, Severity, check};
 use stix_store::vfs::disk::Disk;
 use stix_store::vfs::mem::Mem;
 use stix_store::vfs::{ReadVfs, Vfs};
@@ -189,7 +189,13 @@ impl CheckSink for Findings {
 fn check_finds_nothing_in_the_golden_store_but_its_tail() {
     let mut findings = Findings::default();
     let golden: Arc<dyn ReadVfs> = golden();
-    let summary = check(&golden, Level::Content, &mut findings, &Stop::default()).unwrap();
+    let summary = check(
+        &golden,
+        &CheckOptions { level: Level::Content, ..CheckOptions::default() },
+        &mut findings,
+        &Stop::default(),
+    )
+    .unwrap();
     assert_eq!((summary.damage, summary.notices), (0, 1), "{:?}", findings.0);
     assert!(findings.0[0].starts_with("notice: data/"), "{:?}", findings.0);
     assert!(findings.0[0].contains("never committed"), "{:?}", findings.0);

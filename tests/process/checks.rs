@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use stix_store::progress::Stop;
-use stix_store::store::check::{CheckSink, Finding, Level, SegmentReport, Severity, check};
+use stix_store::store::check::{CheckOptions, CheckSink, Finding, Level, SegmentReport, Severity, check};
 use stix_store::store::compact::CompactOptions;
 use stix_store::store::repair::RepairOptions;
 use stix_store::vfs::ReadVfs;
@@ -81,7 +81,13 @@ fn a_check_beside_a_writer_that_puts_compacts_and_closes_never_finds_damage() {
             let mut alarms = Alarms::default();
             for number in 0..CHECKS {
                 let level = [Level::Index, Level::Crc, Level::Content][usize::try_from(number % 3).unwrap()];
-                check(&read, level, &mut alarms, &Stop::default()).unwrap();
+                check(
+                    &read,
+                    &CheckOptions { level, ..CheckOptions::default() },
+                    &mut alarms,
+                    &Stop::default(),
+                )
+                .unwrap();
                 if number % 10 == 0 {
                     let output = dir.run(&["check"]);
                     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));

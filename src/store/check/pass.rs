@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Finding, Level, Report, SegmentReport};
+use super::{CheckOptions, Finding, Level, Report, SegmentReport};
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::put::{self, PutKind, implied_name};
 use crate::format::record::{HEAD_LEN, Head, Tag};
@@ -23,7 +23,7 @@ const PROGRESS_EVERY: u64 = 1024;
 
 pub(super) struct Pass<'p, 'r> {
     state: &'p State,
-    level: Level,
+    options: &'p CheckOptions<'p>,
     report: &'p mut Report<'r>,
     stop: &'p Stop,
     progress: Progress,
@@ -45,7 +45,7 @@ pub(super) struct Pass<'p, 'r> {
 impl<'p, 'r> Pass<'p, 'r> {
     pub(super) fn new(
         state: &'p State,
-        level: Level,
+        options: &'p CheckOptions<'p>,
         report: &'p mut Report<'r>,
         stop: &'p Stop,
     ) -> Result<Pass<'p, 'r>> {
@@ -59,7 +59,7 @@ impl<'p, 'r> Pass<'p, 'r> {
         let (backed, mismatches, segment) = (Totals::default(), 0, SegmentReport::default());
         Ok(Pass {
             state,
-            level,
+            options,
             report,
             stop,
             progress,
@@ -105,7 +105,7 @@ impl<'p, 'r> Pass<'p, 'r> {
 
     /// Verifies a record as deep as the level asks and returns what it holds.
     fn verify(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head) -> Result<(Option<PutKind>, bool)> {
-        if self.level == Level::Index {
+        if self.options.level == Level::Index {
             let first = walk.bytes(at.offset.saturating_add(HEAD_LEN), put::PEEK_BYTES)?;
             let kind = if head.tag == Tag::Put { put::peek(first).map(|(kind, _)| kind) } else { None };
             return Ok((kind, true));
@@ -190,7 +190,7 @@ impl<'p, 'r> Pass<'p, 'r> {
         }
         if good && kind == Some(PutKind::Snapshot) {
             self.report.summary.ok = self.report.summary.ok.saturating_add(1);
-            if self.level == Level::Content {
+            if self.options.level == Level::Content {
                 return self.content(at, head);
             }
         }
@@ -201,7 +201,7 @@ impl<'p, 'r> Pass<'p, 'r> {
     fn content(&mut self, at: Location, head: &Head) -> Result<()> {
         let judged = match self.state.record(at, &head.key()) {
             Ok(Some(snapshot)) => match snapshot.body() {
-                Ok(body) => self.report.sink.content(&snapshot, &body),
+                Ok(body) => self.options.judge.and_then(|judge| judge(&snapshot, &body)),
                 Err(Error::Damaged { damage, .. }) => Some(damage.to_string()),
                 Err(other) => return Err(other),
             },
@@ -356,7 +356,9 @@ impl LogSink for Pass<'_, '_> {
         if self.committed_in != Some(id) && !self.seen.keys().any(|at| at.segment == id) {
             self.torn.retain(|(torn, ..)| torn.segment != id);
         }
-        let report = SegmentReport { segment: segment.id(), bytes: len, ..self.segment };
+        let next = Location { segment: SegmentId(id.0.saturating_add(1)), offset: 0 };
+        let sealed = self.state.segments.active() != Some(id);
+        let report = SegmentReport { segment: id, bytes: len, present: true, sealed, next, ..self.segment };
         self.segment = SegmentReport::default();
         self.leave(id)?;
         self.read = Some(report);

@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::check::{
-    CheckSink, CheckSummary, Finding, Level, SegmentReport, check, judge, keep_segments, load_frozen,
+    CheckOptions, CheckSink, CheckSummary, Finding, SegmentReport, check, judge, keep_segments, load_frozen,
 };
 use super::inner::DATA_DIR;
 use super::open::{Loaded, UseIndex, load};
@@ -257,7 +257,7 @@ impl Store {
             let _readers = keep_segments(&read, stop)?;
             let (mut loaded, frozen) = load_frozen(&read)?;
             let mut findings = Findings::default();
-            let summary = judge(&read, &loaded.working.state, Level::Crc, &mut findings, stop)?;
+            let summary = judge(&read, &loaded.working.state, &CheckOptions::default(), &mut findings, stop)?;
             let findings = findings.0;
             if is_doubtful(&loaded, &findings) {
                 loaded = load(&frozen, UseIndex::Never, false)?;
@@ -358,7 +358,7 @@ impl Rounds<'_, '_, '_> {
 /// Checks and gathers.
 fn look(read: &Arc<dyn ReadVfs>, stop: &Stop) -> Result<(CheckSummary, Vec<Finding>)> {
     let mut findings = Findings::default();
-    let summary = check(read, Level::Crc, &mut findings, stop)?;
+    let summary = check(read, &CheckOptions::default(), &mut findings, stop)?;
     Ok((summary, findings.0))
 }
 

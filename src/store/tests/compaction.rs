@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::progress::Stop;
-use crate::store::check::{CheckSink, Finding, Level, SegmentReport, Severity, check};
+use crate::store::check::{CheckOptions, CheckSink, Finding, SegmentReport, Severity, check};
 use crate::store::compact::{CompactOptions, CompactReport};
 
 fn compact(writer: &mut Writer) -> CompactReport {
@@ -28,7 +28,7 @@ impl CheckSink for Damage {
 pub(super) fn damage(mem: &Mem) -> Vec<String> {
     let mut sink = Damage::default();
     let vfs: Arc<dyn ReadVfs> = Arc::new(mem.clone());
-    check(&vfs, Level::Crc, &mut sink, &Stop::default()).unwrap();
+    check(&vfs, &CheckOptions::default(), &mut sink, &Stop::default()).unwrap();
     sink.0
 }
 

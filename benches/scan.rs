@@ -1,6 +1,6 @@
 //! All of a store, verified: each record in the order of the log, each snapshot run by run as `iter_run` gives
 //! it, and `check`. Beside them a loop that reads the same bytes once from the page cache and takes their CRC in
-//! pieces of 1.2 kB, and decompression of all payloads alone.
+//! pieces of 1.2 kB, on as many threads.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 #![expect(
@@ -26,6 +26,7 @@ use std::hint::black_box;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput};
@@ -33,7 +34,7 @@ use stix_store::error::Damage;
 use stix_store::format::segment::parse_file_name;
 use stix_store::progress::Stop;
 use stix_store::segment::{Segment, Step};
-use stix_store::store::check::{CheckOptions, CheckSink, Finding, SegmentReport, check};
+use stix_store::store::check::{CheckOptions, CheckSink, Finding, Level, SegmentReport, check};
 use stix_store::vfs::{ReadVfs, disk::Disk};
 use stix_store::{StoreId, View};
 
@@ -42,6 +43,8 @@ use common::{machine, stores};
 
 const SIZE: usize = 100_000;
 const PIECE: usize = 1200;
+/// Bytes that the floor reads at a time: what fits the cache of a core.
+const BLOCK: usize = 256 << 10;
 
 fn segment_paths(store: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(store.join("data")).unwrap();
@@ -50,22 +53,31 @@ fn segment_paths(store: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The floor: every byte once, through a buffer, its CRC in pieces.
-fn crc_in_pieces(paths: &[PathBuf], buffer: &mut [u8]) -> u32 {
-    let mut sum = 0u32;
-    for path in paths {
-        let file = File::open(path).unwrap();
-        let mut at = 0u64;
-        loop {
-            let got = file.read_at(buffer, at).unwrap();
-            if got == 0 {
-                break;
-            }
-            at += got as u64;
+/// The floor: every byte once, through a buffer of each thread, its CRC in pieces.
+fn crc_in_pieces(paths: &[PathBuf], jobs: usize) -> u32 {
+    let files: Vec<File> = paths.iter().map(|path| File::open(path).unwrap()).collect();
+    let lens: Vec<u64> = files.iter().map(|file| file.metadata().unwrap().len()).collect();
+    let blocks: Vec<(&File, u64)> = files
+        .iter()
+        .zip(&lens)
+        .flat_map(|(file, len)| (0..*len).step_by(BLOCK).map(move |at| (file, at)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let (mut sum, mut buffer) = (0u32, vec![0u8; BLOCK]);
+        while let Some((file, at)) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let got = file.read_at(&mut buffer, *at).unwrap();
             sum = buffer[..got].chunks(PIECE).map(crc32fast::hash).fold(sum, u32::wrapping_add);
         }
+        sum
+    };
+    if jobs == 1 {
+        return work();
     }
-    sum
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).fold(0, u32::wrapping_add)
+    })
 }
 
 /// Every record in log order, both checksums verified.
@@ -129,12 +141,18 @@ fn main() {
         let mut group = c.benchmark_group(format!("scan/{name}"));
         group.sampling_mode(SamplingMode::Flat).sample_size(10).throughput(Throughput::Bytes(bytes));
         group.warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_secs(1));
-        let mut buffer = vec![0u8; 256 << 10];
-        group.bench_function("floor", |b| b.iter(|| crc_in_pieces(&paths, &mut buffer)));
+        for jobs in [1, 2] {
+            group.bench_function(format!("floor, jobs {jobs}"), |b| b.iter(|| crc_in_pieces(&paths, jobs)));
+            let options = CheckOptions { jobs, ..CheckOptions::default() };
+            group.bench_function(format!("check, jobs {jobs}"), |b| {
+                b.iter(|| check(&vfs, &options, &mut Quiet, &Stop::default()).unwrap());
+            });
+            let options = CheckOptions { jobs, level: Level::Index, ..CheckOptions::default() };
+            group.bench_function(format!("check of the index, jobs {jobs}"), |b| {
+                b.iter(|| check(&vfs, &options, &mut Quiet, &Stop::default()).unwrap());
+            });
+        }
         group.bench_function("log order, verified", |b| b.iter(|| walk(&vfs, StoreId([7; 16]), &paths)));
-        group.bench_function("check", |b| {
-            b.iter(|| check(&vfs, &CheckOptions::default(), &mut Quiet, &Stop::default()).unwrap());
-        });
         group.bench_function("by run, decoded", |b| {
             b.iter(|| assert_eq!(snapshots(&view), SIZE));
         });

@@ -115,6 +115,16 @@ impl Error {
         Error::Damaged { place, damage }
     }
 
+    /// Returns an error that says the same, for one that was told and must end the work too.
+    pub(crate) fn again(&self) -> Error {
+        let Error::Io { op, path, source } = self else {
+            return Error::io("read", "", io::Error::other(self.to_string()));
+        };
+        let number = source.raw_os_error();
+        let other = || io::Error::other(source.to_string());
+        Error::Io { op, path: path.clone(), source: number.map_or_else(other, io::Error::from_raw_os_error) }
+    }
+
     /// Tells whether the error is about bytes on disk, so that `check` and `repair` are the remedy.
     pub fn is_damage(&self) -> bool {
         matches!(self, Error::Damaged { .. })
@@ -187,6 +197,19 @@ pub enum Damage {
     /// A file that must be there is not.
     #[error("the file is missing")]
     Missing,
+    /// The operating system refuses to read the bytes: whether they are wrong is not known.
+    #[error("cannot {op}: {reason}")]
+    Unreadable {
+        /// What was tried: "read", "open".
+        op: &'static str,
+        /// The system's number for it.
+        errno: Option<i32>,
+        /// What the system said.
+        reason: String,
+    },
+    /// A record that the index knows as live is not in its place.
+    #[error("the record is gone")]
+    Gone,
     /// A file of another store.
     #[error("belongs to store {actual}, not {expect}")]
     Foreign {

@@ -173,6 +173,8 @@ fn same(what: &str, found: Option<Snapshot<'_>>, expect: Option<(RunKey, &[u8])>
 pub(crate) struct Found {
     /// Damage, with the sentence that tells of it.
     pub(crate) damage: Vec<(Option<Damage>, String)>,
+    /// What the system refused to read.
+    pub(crate) refused: Vec<String>,
     /// Files that only await their removal.
     pub(crate) dead: Vec<String>,
 }
@@ -181,7 +183,10 @@ impl CheckSink for Found {
     fn finding(&mut self, finding: &Finding) -> StoreResult<()> {
         if finding.severity == Severity::Damage {
             let text = format!("{}: {}", finding.place, finding.detail);
-            self.damage.push((finding.damage.clone(), text));
+            match &finding.damage {
+                Some(damage) => self.damage.push((Some(damage.clone()), text)),
+                None => self.refused.push(text),
+            }
         } else if finding.detail.starts_with("left behind by a compaction") {
             self.dead.push(finding.place.file.clone());
         }

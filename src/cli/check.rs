@@ -330,6 +330,8 @@ fn classify(severity: Severity, damage: Option<&Damage>) -> (&'static str, &'sta
         Damage::Field { .. } => ("corrupt", "field"),
         Damage::Truncated { .. } => ("truncated", "truncated"),
         Damage::Missing => ("missing", "missing"),
+        Damage::Gone => ("missing", "gone"),
+        Damage::Unreadable { .. } => ("unreadable", "unreadable"),
         Damage::Foreign { .. } => ("corrupt", "foreign"),
         Damage::Misplaced { .. } => ("corrupt", "misplaced"),
         Damage::Transaction { .. } => ("corrupt", "transaction"),
@@ -356,6 +358,7 @@ mod tests {
             detail: String::new(),
             key: None,
             name: None,
+            run: None,
             live: None,
         }
     }

@@ -63,7 +63,7 @@ struct UnknownUnit<'a> {
 /// `NoStore`, `Locked`, `Cancelled`, failures of the store. Losses are noted, not errors.
 pub(crate) fn run(context: &Context, args: &RepairArgs) -> Result<()> {
     let store = context.open_damaged(args.dry_run)?;
-    let options = RepairOptions { dry_run: args.dry_run, accept_older: args.accept_older };
+    let options = RepairOptions { dry_run: args.dry_run, accept_older: args.accept_older, scope: None };
     carry_out(context, &store, options, args.source.as_deref()).map(|_| ())
 }
 
@@ -83,7 +83,7 @@ pub(super) fn after_check(context: &Context) -> Result<()> {
 fn carry_out(
     context: &Context,
     store: &Store,
-    options: RepairOptions,
+    options: RepairOptions<'_>,
     tree: Option<&Path>,
 ) -> Result<RepairReport> {
     let stop = context.stop()?;

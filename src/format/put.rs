@@ -81,6 +81,11 @@ pub fn implied_name(key: &Key) -> Option<Vec<u8>> {
     types::implied_name(&key.object)
 }
 
+/// Tells whether a key says a name by itself.
+pub fn has_implied_name(key: &Key) -> bool {
+    key.is_run() || types::has_implied_name(&key.object)
+}
+
 /// Appends the data of a PUT. The name is left out where the key says it.
 pub fn encode(out: &mut Vec<u8>, key: &Key, name: &[u8], put: &PutData<'_>) {
     let kind = match put.kind {

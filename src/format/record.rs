@@ -106,7 +106,7 @@ pub fn encode(
     data: &[u8],
 ) -> Head {
     let start = binding.at(offset);
-    let mut crc = start.clone();
+    let mut crc = start;
     crc.update(data);
     let size = u32::try_from(data.len()).unwrap_or(u32::MAX).saturating_add(HEAD_LEN);
     let head = Head { size, tag, key: *key, data_crc: crc.finish() };

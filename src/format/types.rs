@@ -142,6 +142,11 @@ fn is_well_known(kind: &[u8]) -> bool {
     WELL_KNOWN.iter().any(|known| known.as_bytes() == kind)
 }
 
+/// Tells whether an object key says a name: whether its type is well known.
+pub fn has_implied_name(key: &ObjectKey) -> bool {
+    key.0.last_chunk::<8>().is_some_and(|hash| by_hash().contains_key(hash))
+}
+
 /// Returns the name that an object key says, if its type is well known.
 pub fn implied_name(key: &ObjectKey) -> Option<Vec<u8>> {
     let (uuid, hash) = key.0.split_first_chunk::<16>()?;

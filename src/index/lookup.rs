@@ -172,7 +172,7 @@ impl<B: AsRef<[u8]>> Index<B> {
     }
 
     /// Returns the list at an item if it is that of the hash.
-    fn list_of(&self, first: u64, hash: u64) -> Result<Option<List>> {
+    pub(super) fn list_of(&self, first: u64, hash: u64) -> Result<Option<List>> {
         let list = self.list(first)?;
         let entry = self.raw_entry(self.list_entry(list, 0)?)?;
         Ok((entry.hash == hash).then_some(list))
@@ -182,16 +182,22 @@ impl<B: AsRef<[u8]>> Index<B> {
     fn window(&self, list: List, want: Want) -> Result<(u32, u32)> {
         let from = |row| self.first_entry_from(row).and_then(|number| self.list_lower(list, number));
         match want {
-            Want::At(run) => match self.find_run(run)? {
-                Some((row, _)) => Ok((from(row)?, from(row.saturating_add(1))?)),
-                None => Ok((0, 0)),
-            },
+            Want::At(run) => self.window_of(list, run),
             Want::Floor(max) => match max.next() {
                 Some(above) => Ok((0, from(self.lower_run(above)?)?)),
                 None => Ok((0, list.len)),
             },
             Want::Ceil(RunKey(0)) => Ok((0, list.len)),
             Want::Ceil(min) => Ok((from(self.lower_run(min)?)?, list.len)),
+        }
+    }
+
+    /// Returns which positions of a list are of a run.
+    pub(super) fn window_of(&self, list: List, run: RunKey) -> Result<(u32, u32)> {
+        let from = |row| self.first_entry_from(row).and_then(|number| self.list_lower(list, number));
+        match self.find_run(run)? {
+            Some((row, _)) => Ok((from(row)?, from(row.saturating_add(1))?)),
+            None => Ok((0, 0)),
         }
     }
 

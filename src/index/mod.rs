@@ -22,6 +22,7 @@ pub mod build;
 pub mod entry;
 mod lookup;
 pub mod merge;
+mod names;
 pub mod overlay;
 mod pages;
 mod plan;
@@ -38,7 +39,9 @@ pub use crate::format::index::{Counts, Covered, FileKind, Totals};
 pub use build::{IndexBuilder, IndexMeta, Layer};
 pub use entry::{Entry, EntryFlags, Found, RunRow, hash_key};
 pub use merge::{Merged, RunMerge, merge};
+pub use names::Names;
 pub use overlay::{Below, Overlay, OverlayEntry};
+pub use verify::Places;
 pub use view::{Entries, Index};
 
 /// Answers which key the record at a location carries. The record's key decides, never the index.

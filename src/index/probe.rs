@@ -27,6 +27,11 @@ impl<'a, B: AsRef<[u8]>> Probe<'a, B> {
         Probe { index, hash, bucket, slots: [u64::MAX; SLOTS_PER_BUCKET], at: SLOTS_PER_BUCKET }
     }
 
+    /// Returns how many buckets were read.
+    pub(super) fn steps(&self) -> u32 {
+        self.bucket.saturating_sub(home_bucket(self.hash, self.index.header.counts.home_buckets))
+    }
+
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Slot>> {
         loop {

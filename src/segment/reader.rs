@@ -187,6 +187,14 @@ impl Segment {
         Ok(Walk::new(&*self.file, &self.bindings, from.unwrap_or(HEADER_LEN), len))
     }
 
+    /// Walks its records from `from`, in a buffer that another walk has used.
+    ///
+    /// # Errors
+    /// Failures of reading.
+    pub fn walk_in(&self, from: u32, buffer: Vec<u8>) -> Result<Walk<'_>> {
+        Ok(self.walk(Some(from))?.with_buffer(buffer))
+    }
+
     /// Names a place in this segment.
     pub fn place(&self, offset: u32) -> Place {
         Place::at(segment::file_name(self.id), offset.into())

@@ -12,7 +12,7 @@ use crate::error::{Damage, Error, Place, Result};
 use crate::format::segment;
 use crate::id::{DictionaryId, SegmentId, StoreId};
 use crate::limits::MAPPED_SEGMENTS_MAX;
-use crate::vfs::ReadVfs;
+use crate::vfs::{ReadFile, ReadVfs};
 
 /// The segments of a state. Looking one up takes no lock unless there are more than
 /// [`MAPPED_SEGMENTS_MAX`]: then the least recently used one is dropped.
@@ -141,6 +141,14 @@ impl Segments {
     pub fn require(&self, id: SegmentId) -> Result<SegmentRef<'_>> {
         let missing = || Error::damaged(Place::whole(segment::file_name(id)), Damage::Missing);
         self.get(id)?.ok_or_else(missing)
+    }
+
+    /// Opens a segment's file anew, whether it is in the set or not. `None` if there is no such file.
+    ///
+    /// # Errors
+    /// Failures of opening.
+    pub fn open_file(&self, id: SegmentId) -> Result<Option<Arc<dyn ReadFile>>> {
+        self.vfs.open(&segment::file_name(id))
     }
 
     #[cfg(test)]

@@ -10,6 +10,9 @@ use crate::format::record::{self, HEAD_BYTES, HEAD_LEN, Head};
 use crate::id::DictionaryId;
 use crate::vfs::ReadFile;
 
+/// Bytes searched at a time for a head that holds.
+const SEARCH_BYTES: usize = 4096;
+
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -53,6 +56,29 @@ impl<'f> Walk<'f> {
         Walk { file, bindings, len, next: from, chunk: Vec::new(), chunk_start: 0, binding: None }
     }
 
+    /// Takes over a buffer, for its memory only.
+    #[must_use]
+    pub fn with_buffer(mut self, mut buffer: Vec<u8>) -> Walk<'f> {
+        buffer.clear();
+        self.chunk = buffer;
+        self
+    }
+
+    /// Gives the buffer back.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.chunk
+    }
+
+    /// Goes on at the first place where a head holds, if there is one among the next `max` bytes.
+    ///
+    /// # Errors
+    /// Failures of reading.
+    pub fn find(&mut self, max: u32) -> Result<bool> {
+        let until = self.next.saturating_add(max).min(self.len);
+        self.next = self.search(self.next, until)?;
+        Ok(self.next < until)
+    }
+
     /// Returns where the next step starts.
     pub fn position(&self) -> u32 {
         self.next
@@ -79,7 +105,7 @@ impl<'f> Walk<'f> {
             }
             Err(damage) => damage,
         };
-        self.next = self.search(offset.saturating_add(1))?;
+        self.next = self.search(offset.saturating_add(1), self.len)?;
         Ok(Some(Step::Gap { offset, len: self.next.saturating_sub(offset), damage }))
     }
 
@@ -138,19 +164,22 @@ impl<'f> Walk<'f> {
         Ok(decoded.map(|(head, _)| head))
     }
 
-    /// Finds the next offset from `from` on where a head holds, or the end.
-    fn search(&mut self, from: u32) -> Result<u32> {
+    /// Finds the first offset in `from..until` where a head holds, or returns `until`.
+    fn search(&mut self, from: u32, until: u32) -> Result<u32> {
         let end = self.len;
         let bindings = self.bindings;
         let mut offset = from;
-        while end.saturating_sub(offset) >= HEAD_LEN {
-            let bytes = self.bytes(offset, CHUNK_BYTES)?;
+        while offset < until && end.saturating_sub(offset) >= HEAD_LEN {
+            let bytes = self.bytes(offset, SEARCH_BYTES)?;
             if bytes.len() < HEAD_BYTES {
                 break;
             }
             let mut advanced = 0u32;
             for window in bytes.windows(HEAD_BYTES) {
                 let at = offset.saturating_add(advanced);
+                if at >= until {
+                    return Ok(until);
+                }
                 let room = u64::from(end.saturating_sub(at));
                 if record::is_plausible(window, room) && bindings.decode_head(window, at).is_ok() {
                     return Ok(at);
@@ -159,6 +188,6 @@ impl<'f> Walk<'f> {
             }
             offset = offset.saturating_add(advanced);
         }
-        Ok(end)
+        Ok(until)
     }
 }

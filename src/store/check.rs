@@ -5,24 +5,35 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::inner::{DATA_DIR, READERS_FILE};
-use super::log::{LogPosition, read_log};
-use super::open::{Loaded, UseIndex, load, load_true_config};
+use super::log::piece::refusal;
+use super::log::{LogPosition, LogReader, Turn};
+use super::open::{Loaded, UseIndex, list_segments, load, load_true_config};
 use super::state::State;
 use crate::error::{Damage, Error, Place, Result};
+use crate::format::segment::{self, CommitLink};
+use crate::id::{Location, SegmentId, StoreId};
+use crate::index::{Covered, Places};
 use crate::progress::Stop;
 use crate::vfs::frozen::Frozen;
 use crate::vfs::{Lock, ReadVfs};
 
+mod ahead;
+mod claims;
+mod entries;
 mod files;
 mod finding;
 mod options;
 mod pass;
+mod scope;
+mod survey;
 
 pub use finding::{CheckBegin, CheckSink, CheckSummary, Finding, RecordReport, SegmentReport, Severity};
 pub use options::{CheckOptions, Judge, Level, Shard, Skip};
 
+use ahead::Ahead;
 use pass::Pass;
-pub(super) use pass::RECORD_GONE;
+use scope::{Part, Scope};
+use survey::Inspect;
 
 /// How long to wait for a writer that removes what a compaction left behind: as long as this takes, no reader may hold the lock.
 const UNLINK_WAIT: Duration = Duration::from_secs(10);
@@ -30,10 +41,14 @@ const UNLINK_WAIT: Duration = Duration::from_secs(10);
 const UNLINK_POLL: Duration = Duration::from_millis(5);
 
 /// Checks the store below `vfs`: its small files, each index page, then the log from the first record to the
-/// last, comparing it with the index. Memory: the records of one transaction, and the index pages touched.
+/// last, each byte once and in order, each record against the index.
+///
+/// Memory: a few pieces of a mebibyte for each thread, and of a transaction only what is to be told of it: nothing grows
+/// with the number of records, as long as the store has its index. Without one the log is replayed into memory first.
 ///
 /// # Errors
-/// `NoStore`, `UnsupportedVersion`, `Cancelled`, or the sink's error. Damage is a finding, not an error.
+/// `NoStore`, `UnsupportedVersion`, `Cancelled`, or the sink's error. Damage is a finding, not an error, and so is what the
+/// system refuses to read.
 pub fn check(
     vfs: &Arc<dyn ReadVfs>,
     options: &CheckOptions<'_>,
@@ -41,45 +56,168 @@ pub fn check(
     stop: &Stop,
 ) -> Result<CheckSummary> {
     let _readers = keep_segments(vfs, stop)?;
-    let (loaded, _) = load_frozen(vfs)?;
-    judge(vfs, &loaded.working.state, options, sink, stop)
+    let Moment { loaded, hidden, .. } = load_frozen(vfs)?;
+    judge(vfs, &loaded.working.state, &hidden, options, sink, stop)
 }
 
 /// Checks a state that [`load_frozen`] has loaded.
 pub(super) fn judge(
     vfs: &Arc<dyn ReadVfs>,
     state: &State,
+    hidden: &[SegmentId],
     options: &CheckOptions<'_>,
     sink: &mut dyn CheckSink,
     stop: &Stop,
 ) -> Result<CheckSummary> {
     let config = load_true_config(vfs, &mut Vec::new())?;
+    // Nothing is mapped: an error of the disk is then an error and not a signal.
+    let state = &State { segments: Arc::new(state.segments.unmapped()), ..state.clone() };
+    let scope = Scope::of(state, options, hidden)?;
+    sink.begin(&begin(config.store, state, &scope))?;
     let mut report = Report { sink, summary: CheckSummary::default() };
     files::config(vfs, config.store, &mut report)?;
     files::strays(vfs, state, &mut report)?;
     files::dictionaries(vfs, state, &mut report)?;
-    files::index(vfs, config, state, &mut report)?;
-    let mut position = LogPosition::default();
-    let segments = state.segments.clone();
-    let mut pass = Pass::new(state, options, &mut report, stop)?;
-    read_log(&segments, &mut position, &mut pass)?;
-    pass.finish(position)?;
+    let places = if options.level == Level::Index { Places::Searched } else { Places::Trusted };
+    files::index(vfs, config, state, places, &mut report)?;
+    if options.level == Level::Index {
+        entries::check(state, &scope, &mut report, stop)?;
+    } else {
+        read(state, &scope, options, &mut report, stop)?;
+    }
     Ok(report.summary)
 }
 
-/// Loads the state to judge. Its segments are as long as they were when it was read: what a writer appends meanwhile is
-/// not in its index, and is no business of this check. Returns where it was loaded from, too.
-pub(super) fn load_frozen(vfs: &Arc<dyn ReadVfs>) -> Result<(Loaded, Arc<dyn ReadVfs>)> {
-    let freeze = || -> Arc<dyn ReadVfs> { Arc::new(Frozen::new(vfs.clone(), DATA_DIR)) };
-    let mut frozen = freeze();
-    let loaded = match load(&frozen, UseIndex::Newest, false) {
-        Err(error) if error.is_damage() => {
-            frozen = freeze();
-            load(&frozen, UseIndex::Never, false)?
-        }
-        loaded => loaded?,
+fn begin(store: StoreId, state: &State, scope: &Scope) -> CheckBegin {
+    let mut begin = CheckBegin {
+        store,
+        commit: state.position.link.id,
+        end: Location { segment: state.position.link.at.segment, offset: state.position.end },
+        live: state.overlay.totals().snapshots,
+        segments: 0,
+        bytes: 0,
     };
-    Ok((loaded, frozen))
+    for (_, part) in &scope.parts {
+        let Part::Read(len) = part else { continue };
+        begin.segments = begin.segments.saturating_add(1);
+        begin.bytes = begin.bytes.saturating_add(*len);
+    }
+    begin
+}
+
+/// Reads the log.
+fn read(
+    state: &State,
+    scope: &Scope,
+    options: &CheckOptions<'_>,
+    report: &mut Report<'_>,
+    stop: &Stop,
+) -> Result<()> {
+    let jobs = match options.jobs {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        jobs => jobs,
+    };
+    let reads = scope.reads();
+    let bytes = reads.iter().map(|(_, _, len)| u64::from(*len)).fold(0, u64::saturating_add);
+    let survey = Inspect { state, options, stop };
+    let mut pass = Pass::new(state, report, stop, &scope.skipped, bytes);
+    let whole = std::thread::scope(|threads| {
+        let mut source = Ahead::start(threads, &survey, &state.segments, jobs, reads);
+        let mut position = LogPosition::default();
+        let mut reader = LogReader::new(&state.segments, &mut position, &mut source, &mut pass);
+        if let Some(newest) = state.layers.first() {
+            reader.list_below(newest.covered().next_segment);
+        }
+        let cursor = walk(&mut reader, state, scope, options)?;
+        let covered = state.layers.first().map(|layer| layer.covered()).filter(|_| cursor.is_none());
+        let link =
+            |covered: Covered| CommitLink { id: covered.commit, at: covered.at, data_crc: covered.data_crc };
+        reader.finish(covered.map(link))?;
+        Ok::<_, Error>(cursor)
+    });
+    let cursor = whole?;
+    pass.finish(scope.is_whole() && cursor.is_none())?;
+    report.summary.cursor = cursor;
+    Ok(())
+}
+
+/// Goes through the segments. Returns where the deadline ended it.
+fn walk(
+    reader: &mut LogReader<'_, Inspect<'_>>,
+    state: &State,
+    scope: &Scope,
+    options: &CheckOptions<'_>,
+) -> Result<Option<Location>> {
+    let mut has_read = false;
+    for (id, part) in &scope.parts {
+        let is_read = matches!(part, Part::Read(_));
+        // At least one, so that each run comes further.
+        let late = is_read && has_read && options.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let turn = match part {
+            Part::Read(_) if late => Turn::End,
+            Part::Read(_) => Turn::Read,
+            Part::Skip | Part::Pass => Turn::Pass,
+            Part::Missing | Part::Refused => {
+                reader.absence(*id, Turn::Read, scope.refused.get(id).cloned())?;
+                continue;
+            }
+        };
+        match state.segments.get(*id) {
+            Ok(Some(segment)) => reader.segment(&segment, turn)?,
+            Ok(None) => reader.absence(*id, turn, None)?,
+            Err(error) => reader.absence(*id, turn, Some(refusal(error)?).filter(|_| is_read))?,
+        }
+        if late {
+            return Ok(Some(Location { segment: *id, offset: 0 }));
+        }
+        has_read |= is_read;
+    }
+    Ok(None)
+}
+
+/// A state as it was at one moment.
+#[derive(Debug)]
+pub(super) struct Moment {
+    pub(super) loaded: Loaded,
+    /// The files that it was loaded from, as long as they were then.
+    pub(super) files: Arc<dyn ReadVfs>,
+    /// Segments that cannot be opened.
+    pub(super) hidden: Vec<SegmentId>,
+}
+
+/// Loads the state to judge. Its segments are as long as they were when it was read: what a writer appends meanwhile is
+/// not in its index, and is no business of this check.
+pub(super) fn load_frozen(vfs: &Arc<dyn ReadVfs>) -> Result<Moment> {
+    let mut hidden = Vec::new();
+    let mut use_index = UseIndex::Newest;
+    loop {
+        let names = hidden.iter().map(|id| segment::file_name(*id)).collect();
+        let files: Arc<dyn ReadVfs> = Arc::new(Frozen::new(vfs.clone(), DATA_DIR, names));
+        match load(&files, use_index, false) {
+            Ok(loaded) => return Ok(Moment { loaded, files, hidden }),
+            Err(error) if error.is_damage() && use_index == UseIndex::Newest => use_index = UseIndex::Never,
+            Err(error @ Error::Io { .. }) if hidden.is_empty() => {
+                // One segment that cannot be read must not keep the others from being checked.
+                hidden = unreadable(&**vfs)?;
+                if hidden.is_empty() {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Finds the segments of which not one byte can be read.
+fn unreadable(vfs: &dyn ReadVfs) -> Result<Vec<SegmentId>> {
+    let mut ids = list_segments(vfs)?;
+    let is_readable = |id: &SegmentId| match vfs.open(&segment::file_name(*id)) {
+        Ok(Some(file)) => file.read_at(&mut [0], 0).is_ok(),
+        Ok(None) => true,
+        Err(_) => false,
+    };
+    ids.retain(|id| !is_readable(id));
+    Ok(ids)
 }
 
 /// Takes the readers' lock, so that no segment is unlinked as long as the check goes on. `None` where the medium is
@@ -120,6 +258,16 @@ impl Report<'_> {
 
     fn notice(&mut self, place: Place, detail: impl Into<String>) -> Result<()> {
         self.add(&Finding::notice(place, detail))
+    }
+
+    /// Tells of what the system refuses to read.
+    fn refusal(&mut self, place: Place, refusal: &Damage) -> Result<()> {
+        if let Damage::Unreadable { op, errno, reason } = refusal {
+            let other = || std::io::Error::other(reason.clone());
+            let source = errno.map_or_else(other, std::io::Error::from_raw_os_error);
+            self.sink.unreadable(&place, &Error::io(op, &place.file, source))?;
+        }
+        self.add(&Finding::new(Severity::Damage, place, refusal.to_string()))
     }
 
     /// Turns damage into a finding; other errors end the check.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::inner::{DATA_DIR, share_readers};
 use super::log::{LogPosition, read_log};
-use super::replay::Replay;
+use super::replay::{Look, Replay};
 use super::state::{IndexFile, State};
 use super::working::Working;
 use crate::error::{Damage, Error, Place, Result};
@@ -230,7 +230,7 @@ fn load_state(
     let mut position = position;
     let mut gaps = 0;
     if has_tail {
-        gaps = read_log(&segments, &mut position, &mut replay)?;
+        gaps = read_log(&segments, &mut position, Look, &mut replay)?;
     }
     notices.extend(replay.finish(position));
     working.state.gaps = working.state.gaps.saturating_add(gaps);

@@ -1,8 +1,6 @@
 //! Applies the log to a state: what opening does with the part that no index covers.
 
-use std::collections::HashMap;
-
-use super::log::{LogPosition, LogSink, Transaction};
+use super::log::{LogPosition, LogSink, Survey, Transaction};
 use super::stage::Change;
 use super::working::Working;
 use crate::error::{Damage, Place, Result};
@@ -31,23 +29,62 @@ fn place(at: Location) -> Place {
 /// Applies transactions to a state.
 pub(crate) struct Replay<'w> {
     working: &'w mut Working,
-    /// What the records since the last COMMIT hold: read when they pass, applied with their COMMIT.
-    seen: HashMap<Location, Seen>,
+    /// Of the transaction that is being applied.
+    count: u64,
+    bytes: u64,
     notices: Vec<String>,
     more: u64,
 }
 
-#[derive(Clone, Copy)]
-struct Seen {
+/// What replay keeps of a record until its COMMIT.
+pub(crate) struct Seen {
+    at: Location,
+    head: Head,
     kind: Option<PutKind>,
     file_len: u32,
     lost: bool,
 }
 
+/// Reads what replay needs of a record's data.
+pub(crate) struct Look;
+
+impl Survey for Look {
+    type Notes = Vec<Seen>;
+
+    fn record(&self, walk: &mut Walk<'_>, at: Location, head: &Head, notes: &mut Vec<Seen>) -> Result<()> {
+        let (kind, file_len, lost) = match head.tag {
+            Tag::Put => {
+                let first = walk.bytes(at.offset, HEAD_BYTES.saturating_add(put::PEEK_BYTES))?;
+                let peeked = put::peek(first.get(HEAD_BYTES..).unwrap_or_default());
+                let (kind, file_len) = peeked.unwrap_or((PutKind::Snapshot, 0));
+                (Some(kind), file_len, false)
+            }
+            Tag::Delete => {
+                let reason = put::decode_delete(walk.data(at.offset, head)?);
+                (None, 0, reason.is_ok_and(|(reason, _)| reason == DeleteReason::Lost))
+            }
+            Tag::Commit | Tag::Dictionary => return Ok(()),
+        };
+        notes.push(Seen { at, head: *head, kind, file_len, lost });
+        Ok(())
+    }
+
+    fn broken(
+        &self,
+        walk: &mut Walk<'_>,
+        at: Location,
+        head: &Head,
+        _: &Damage,
+        notes: &mut Vec<Seen>,
+    ) -> Result<()> {
+        self.record(walk, at, head, notes)
+    }
+}
+
 impl<'w> Replay<'w> {
     /// Goes on from a state.
     pub(crate) fn new(working: &'w mut Working) -> Replay<'w> {
-        Replay { working, seen: HashMap::new(), notices: Vec::new(), more: 0 }
+        Replay { working, count: 0, bytes: 0, notices: Vec::new(), more: 0 }
     }
 
     /// Returns what was noticed.
@@ -68,65 +105,35 @@ impl<'w> Replay<'w> {
     }
 }
 
-impl LogSink for Replay<'_> {
-    fn record(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head) -> Result<()> {
-        let seen = match head.tag {
-            Tag::Put => {
-                let first = walk.bytes(at.offset, HEAD_BYTES.saturating_add(put::PEEK_BYTES))?;
-                let peeked = put::peek(first.get(HEAD_BYTES..).unwrap_or_default());
-                let (kind, file_len) = peeked.unwrap_or((PutKind::Snapshot, 0));
-                Seen { kind: Some(kind), file_len, lost: false }
-            }
-            Tag::Delete => {
-                let reason = put::decode_delete(walk.data(at.offset, head)?);
-                Seen {
-                    kind: None,
-                    file_len: 0,
-                    lost: reason.is_ok_and(|(reason, _)| reason == DeleteReason::Lost),
-                }
-            }
-            Tag::Commit | Tag::Dictionary => return Ok(()),
-        };
-        self.seen.insert(at, seen);
-        Ok(())
-    }
-
-    fn broken(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head, _: &Damage) -> Result<()> {
-        self.record(walk, at, head)
-    }
-
-    fn damage(&mut self, at: Location, len: u32, damage: Damage) -> Result<()> {
-        self.notice(format!("{}, {len} bytes: {damage}", place(at)));
+impl LogSink<Vec<Seen>> for Replay<'_> {
+    fn committed(&mut self, notes: Vec<Seen>) -> Result<()> {
+        for Seen { at, head, kind, file_len, lost } in notes {
+            let key = head.key();
+            let found = self.working.state.locate(&key)?;
+            let before = found.map(|found| self.working.before(found)).transpose()?;
+            self.count = self.count.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(head.size.into());
+            let stored_len = head.size;
+            self.working.apply(&Change { key, at, stored_len, file_len, kind, lost, before })?;
+        }
         Ok(())
     }
 
     fn transaction(&mut self, transaction: &Transaction<'_>) -> Result<()> {
-        let mut bytes = 0u64;
-        for (at, head) in transaction.records {
-            let Some(seen) = self.seen.remove(at) else { continue };
-            let key = head.key();
-            let found = self.working.state.locate(&key)?;
-            let before = found.map(|found| self.working.before(found)).transpose()?;
-            bytes = bytes.saturating_add(head.size.into());
-            self.working.apply(&Change {
-                key,
-                at: *at,
-                stored_len: head.size,
-                file_len: seen.file_len,
-                kind: seen.kind,
-                lost: seen.lost,
-                before,
-            })?;
-        }
         if let Some(commit) = transaction.commit
             && !commit.live.is_empty()
         {
             self.working.keep_segments(&commit.live, transaction.link.at.segment);
         }
-        let count = u64::try_from(transaction.records.len()).unwrap_or(u64::MAX);
+        let (count, bytes) = (std::mem::take(&mut self.count), std::mem::take(&mut self.bytes));
         let end = transaction.end;
         let next_segment = transaction.commit.map_or(self.working.next_segment, |commit| commit.next_segment);
         self.working.committed(LogPosition { link: transaction.link, end, next_segment }, count, bytes);
+        Ok(())
+    }
+
+    fn damage(&mut self, at: Location, len: u32, damage: Damage) -> Result<()> {
+        self.notice(format!("{}, {len} bytes: {damage}", place(at)));
         Ok(())
     }
 

@@ -220,14 +220,55 @@ impl State {
 
     /// Returns all runs, ascending, the deleted ones too.
     pub(crate) fn all_rows(&self) -> Result<Vec<RunRow>> {
-        let mut rows: BTreeMap<RunKey, RunRow> = self.overlay.runs().map(|row| (row.run, *row)).collect();
-        for layer in &self.layers {
-            for row in layer.runs() {
-                let row = row?;
-                rows.entry(row.run).or_insert(row);
-            }
+        let mut rows = Vec::new();
+        self.each_row(&mut |row| {
+            rows.push(*row);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Hands out all runs, ascending, the deleted ones too. No memory but for one row of each layer.
+    pub(crate) fn each_row(&self, each: &mut dyn FnMut(&RunRow) -> Result<()>) -> Result<()> {
+        let overlay: Box<dyn Iterator<Item = Result<RunRow>> + '_> =
+            Box::new(self.overlay.runs().map(|row| Ok(*row)));
+        let files =
+            self.layers.iter().map(|layer| -> Box<dyn Iterator<Item = _> + '_> { Box::new(layer.runs()) });
+        let mut sources: Vec<_> = std::iter::once(overlay).chain(files).collect();
+        let mut heads = Vec::new();
+        for source in &mut sources {
+            heads.push(source.next().transpose()?);
         }
-        Ok(rows.into_values().collect())
+        while let Some(run) = heads.iter().flatten().map(|row| row.run).min() {
+            // Newest first: of several layers the newest says it.
+            let mut newest = None;
+            for (head, source) in heads.iter_mut().zip(&mut sources) {
+                if head.is_some_and(|row| row.run == run) {
+                    newest = newest.or(*head);
+                    *head = source.next().transpose()?;
+                }
+            }
+            newest.map_or(Ok(()), |row| each(&row))?;
+        }
+        Ok(())
+    }
+
+    /// Hands out the newest record of each key, tombstones and the records of runs included, run by run in the order of the
+    /// index. No memory but for one entry of each layer.
+    pub(crate) fn each_entry(
+        &self,
+        each: &mut dyn FnMut(&RunRow, Option<&Entry>) -> Result<()>,
+    ) -> Result<()> {
+        let layers: Vec<&IndexFile> = self.layers.iter().map(|layer| &**layer).collect();
+        let keys = Keys(&self.segments);
+        self.each_row(&mut |row| {
+            each(row, None)?;
+            let entries = RunMerge::new(&layers, Some(&*self.overlay), row.run, 0, FileKind::Base, &keys)?;
+            for entry in entries {
+                each(row, Some(&entry?))?;
+            }
+            Ok(())
+        })
     }
 
     /// Returns the newest records of a run in the order of the index, tombstones included.

@@ -9,6 +9,7 @@ use crate::id::{Instant as At, Key, ObjectKey, RunKey};
 use crate::vfs::mem::Mem;
 
 mod adoption;
+mod check;
 mod checkpoints;
 mod compaction;
 mod repair;

@@ -222,6 +222,16 @@ impl ReadFile for DiskRead {
         Ok(done)
     }
 
+    fn will_need(&self, offset: u64, len: u64) {
+        #[cfg(target_os = "linux")]
+        if let Some(len) = std::num::NonZero::new(len) {
+            // A refusal changes nothing.
+            rustix::fs::fadvise(&self.file, offset, Some(len), rustix::fs::Advice::WillNeed).ok();
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (offset, len);
+    }
+
     fn map(&self, len: u64) -> Result<Map> {
         Ok(Map::mapped(Mapped::new(&self.file, len, &self.name, &self.path)?))
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::{DirEntry, Lock, Map, ReadFile, ReadVfs};
+use super::{DirEntry, Lock, Map, ReadFile, ReadVfs, join};
 use crate::error::Result;
 
 /// A file system whose files below one directory do not grow: each has for good the length that it has when that is
@@ -16,22 +16,29 @@ use crate::error::Result;
 pub struct Frozen {
     below: Arc<dyn ReadVfs>,
     dir: String,
+    hidden: Vec<String>,
     lengths: Mutex<HashMap<String, Arc<OnceLock<u64>>>>,
 }
 
 impl Frozen {
-    /// Freezes the files of a directory, one by one when their lengths are asked for.
-    pub fn new(below: Arc<dyn ReadVfs>, dir: &str) -> Frozen {
-        Frozen { below, dir: format!("{dir}/"), lengths: Mutex::default() }
+    /// Freezes the files of a directory, one by one when their lengths are asked for. Those at the paths `hidden` are as if
+    /// they were not there.
+    pub fn new(below: Arc<dyn ReadVfs>, dir: &str, hidden: Vec<String>) -> Frozen {
+        Frozen { below, dir: format!("{dir}/"), hidden, lengths: Mutex::default() }
     }
 }
 
 impl ReadVfs for Frozen {
     fn list(&self, dir: &str) -> Result<Option<Vec<DirEntry>>> {
-        self.below.list(dir)
+        let Some(mut entries) = self.below.list(dir)? else { return Ok(None) };
+        entries.retain(|entry| !self.hidden.contains(&join(dir, &entry.name)));
+        Ok(Some(entries))
     }
 
     fn open(&self, path: &str) -> Result<Option<Arc<dyn ReadFile>>> {
+        if self.hidden.iter().any(|hidden| hidden == path) {
+            return Ok(None);
+        }
         let Some(file) = self.below.open(path)? else { return Ok(None) };
         if !path.starts_with(&self.dir) {
             return Ok(Some(file));
@@ -69,6 +76,10 @@ impl ReadFile for FrozenFile {
         self.file.read_at(buffer.get_mut(..wanted).unwrap_or_default(), offset)
     }
 
+    fn will_need(&self, offset: u64, len: u64) {
+        self.file.will_need(offset, len);
+    }
+
     fn map(&self, len: u64) -> Result<Map> {
         self.file.map(len)
     }
@@ -87,7 +98,7 @@ mod tests {
         for path in ["d/a", "d/b", "c"] {
             mem.set_bytes(path, b"0123".to_vec());
         }
-        let frozen = Frozen::new(Arc::new(mem.clone()), "d");
+        let frozen = Frozen::new(Arc::new(mem.clone()), "d", Vec::new());
         assert_eq!(frozen.open("d/a").unwrap().unwrap().len().unwrap(), 4);
         assert_eq!(frozen.open("c").unwrap().unwrap().len().unwrap(), 4);
         for path in ["d/a", "d/b", "c"] {

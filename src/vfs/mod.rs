@@ -101,6 +101,11 @@ pub trait ReadFile: Debug + Send + Sync {
     /// `Io`.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
 
+    /// Says that a range will be read soon, so that the system may fetch it meanwhile. A hint.
+    fn will_need(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
+
     /// Maps the first `len` bytes. Only for files that are complete and never written again: see
     /// `map.rs` for what that rests on. A file shorter than `len` is an error.
     ///

@@ -19,11 +19,11 @@ use super::judge::{Tally, findings};
 
 pub(crate) type Judged = Result<(), String>;
 
-pub(crate) fn repair(mem: &Mem, options: RepairOptions) -> stix_store::Result<RepairReport> {
+pub(crate) fn repair(mem: &Mem, options: RepairOptions<'_>) -> stix_store::Result<RepairReport> {
     repair_on(Arc::new(mem.clone()), options)
 }
 
-pub(crate) fn repair_on(vfs: Arc<dyn Vfs>, options: RepairOptions) -> stix_store::Result<RepairReport> {
+pub(crate) fn repair_on(vfs: Arc<dyn Vfs>, options: RepairOptions<'_>) -> stix_store::Result<RepairReport> {
     let store = Store::open_on(vfs)?;
     store.repair(&WriterOptions::default(), options, None, &mut |_| {}, &Stop::default())
 }

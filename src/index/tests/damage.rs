@@ -83,7 +83,7 @@ fn verify_ends_when_its_reader_is_gone() {
     let (mut bytes, ..) = small();
     bytes[5000] ^= 1;
     let index = open(&bytes).expect("page 0 is intact");
-    assert!(matches!(index.verify(&mut |_| Err(Error::Cancelled)), Err(Error::Cancelled)));
+    assert!(matches!(index.verify(Places::Searched, &mut |_| Err(Error::Cancelled)), Err(Error::Cancelled)));
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<Index<&[u8]>> {
 pub(super) fn problems<B: AsRef<[u8]>>(index: &Index<B>) -> Vec<Error> {
     let mut all = Vec::new();
     index
-        .verify(&mut |error| {
+        .verify(Places::Searched, &mut |error| {
             all.push(error);
             Ok(())
         })

@@ -10,7 +10,7 @@ use crate::format::hints;
 use crate::format::index::FileKind;
 use crate::format::segment;
 use crate::id::{CommitId, DictionaryId, StoreId};
-use crate::index::Index;
+use crate::index::{Index, Places};
 use crate::segment::dictionary;
 use crate::store::inner::{DATA_DIR, LOCK_FILE, READERS_FILE};
 use crate::store::open::{files_of, parse_index_name};
@@ -113,17 +113,13 @@ pub(super) fn index(
     vfs: &Arc<dyn ReadVfs>,
     config: Config,
     state: &State,
+    places: Places,
     report: &mut Report<'_>,
 ) -> Result<()> {
     for entry in vfs.list("")?.unwrap_or_default() {
         let Some((commit, kind)) = parse_index_name(&entry.name) else { continue };
         let Some(file) = vfs.open(&entry.name)? else { continue };
-        // A damaged file may be cut while it is mapped, so it is read.
-        let len = file.len()?;
-        let mut bytes = vec![0u8; usize::try_from(len).unwrap_or(0)];
-        let got = file.read_at(&mut bytes, 0)?;
-        bytes.truncate(got);
-        let index = match Index::open(bytes, &entry.name, config.store) {
+        let index = match Index::open(file.map(file.len()?)?, &entry.name, config.store) {
             Ok(index) => index,
             Err(error) => {
                 report.error(error)?;
@@ -135,8 +131,8 @@ pub(super) fn index(
         if own != named {
             report.damage(Place::at(named, 0), Damage::Index { what: "the file has another's name" })?;
         }
-        index.verify(&mut |problem| report.error(problem))?;
         let in_use = state.layers.iter().any(|layer| layer.name() == entry.name);
+        index.verify(places, &mut |problem| report.error(problem))?;
         if !in_use {
             report.notice(Place::whole(&entry.name), "this index file is not in use")?;
         }

@@ -1,8 +1,10 @@
 //! What a check tells.
 
+use super::claims::Claim;
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::put::PutKind;
-use crate::id::{CommitId, Key, Location, SegmentId, StoreId};
+use crate::format::segment::file_name;
+use crate::id::{CommitId, Key, Location, RunKey, SegmentId, StoreId};
 use crate::progress::Progress;
 
 /// One thing found wrong, or worth a notice.
@@ -22,6 +24,8 @@ pub struct Finding {
     pub key: Option<Key>,
     /// Its name, where known.
     pub name: Option<Vec<u8>>,
+    /// Its run, where that is all that is known of it.
+    pub run: Option<RunKey>,
     /// Whether the record is the live one of its key, where known.
     pub live: Option<bool>,
 }
@@ -166,11 +170,21 @@ impl Finding {
         Finding { damage: Some(damage), ..Finding::new(Severity::Damage, place, detail) }
     }
 
+    /// What the index knows of a place that does not hold it.
+    pub(super) fn gone(claim: &Claim, damage: Damage) -> Finding {
+        let place = Place::at(file_name(claim.at.segment), claim.at.offset.into());
+        let run = claim.run.instant().canonical_name();
+        let detail = format!("{} of run {run}: {damage}", claim.kind.name());
+        let (run, live) = (Some(claim.run), Some(true));
+        Finding { detail, run, live, ..Finding::damage(place, damage) }
+    }
+
     pub(super) fn notice(place: Place, detail: impl Into<String>) -> Finding {
         Finding::new(Severity::Notice, place, detail.into())
     }
 
     pub(super) fn new(severity: Severity, place: Place, detail: String) -> Finding {
-        Finding { severity, place, len: None, damage: None, detail, key: None, name: None, live: None }
+        let (len, damage, key, name) = (None, None, None, None);
+        Finding { severity, place, len, damage, detail, key, name, run: None, live: None }
     }
 }

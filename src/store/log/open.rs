@@ -1,67 +1,89 @@
 //! Records that no COMMIT closes yet.
 
-use super::{Location, Result};
+use super::heads::Heads;
+use super::piece::{Batch, Notes};
 use crate::error::Damage;
-use crate::format::crc::Crc32;
-use crate::format::record::{HEAD_BYTES, Head, Tag, encode_head};
-use crate::segment::{Segment, Walk};
+use crate::format::crc::Binding;
+use crate::format::record::{Head, encode_head};
 
-/// Records without a COMMIT yet.
-#[derive(Debug, Default)]
-pub(super) struct Open {
-    /// Their places and heads; of a broken one the head put right.
-    pub(super) records: Vec<(Location, Head)>,
-    /// Checksum over those heads.
-    pub(super) heads: Crc32,
-    /// Where the first of them starts, damaged bytes included.
-    pub(super) start: Option<u32>,
-    /// Gaps among or behind them.
-    pub(super) gaps: Vec<(u32, u32, Damage)>,
+/// Bytes of notes that are kept of one transaction. Under test so few that records are mostly read again.
+const KEPT_MAX_BYTES: usize = if cfg!(test) { 16 << 10 } else { 32 << 20 };
+
+/// What stands between two COMMITs, in order.
+#[derive(Debug)]
+pub(super) enum Part<N> {
+    /// What is kept of records.
+    Notes(N),
+    /// Bytes that are no record.
+    Gap { offset: u32, len: u32, damage: Damage },
 }
 
-impl Open {
-    /// Adds a record.
-    pub(super) fn push(&mut self, at: Location, head: Head, walk: &mut Walk<'_>) -> Result<()> {
-        self.add(at, head, walk.bytes(at.offset, HEAD_BYTES)?);
-        Ok(())
+/// Records without a COMMIT yet.
+#[derive(Debug)]
+pub(super) struct Open<N> {
+    /// What is kept of them; nothing if it became too much.
+    pub(super) parts: Vec<Part<N>>,
+    /// It became too much: they have to be read again.
+    pub(super) dropped: bool,
+    weight: usize,
+    limit: usize,
+    /// Where the first of them starts, damaged bytes included.
+    pub(super) start: Option<u32>,
+    /// How many there are.
+    pub(super) count: u32,
+    /// Gaps among or behind them.
+    pub(super) gaps: u32,
+    /// Checksum over their heads; of a broken one the head put right.
+    pub(super) heads: Heads,
+}
+
+impl<N> Default for Open<N> {
+    fn default() -> Open<N> {
+        let (parts, heads) = (Vec::new(), Heads::default());
+        let (weight, limit) = (0, KEPT_MAX_BYTES);
+        Open { parts, dropped: false, weight, limit, start: None, count: 0, gaps: 0, heads }
+    }
+}
+
+impl<N: Notes> Open<N> {
+    /// One that keeps everything: for no more than a piece.
+    pub(super) fn of_piece() -> Open<N> {
+        Open { limit: usize::MAX, ..Open::default() }
     }
 
-    /// Adds a record whose head has one wrong bit, and returns that head put right; `None` if the bytes are no such record, or
-    /// longer than `len`.
-    pub(super) fn push_broken(
-        &mut self,
-        segment: &Segment,
-        walk: &mut Walk<'_>,
-        (offset, len): (u32, u32),
-    ) -> Result<Option<Head>> {
-        let bytes = walk.bytes(offset, HEAD_BYTES)?;
-        let Some((head, binding)) = segment.bindings().correct_head(bytes, offset) else { return Ok(None) };
-        if !matches!(head.tag, Tag::Put | Tag::Delete) || head.size > len {
-            return Ok(None);
-        }
-        self.add(Location { segment: segment.id(), offset }, head, &encode_head(&head, binding, offset));
-        Ok(Some(head))
+    /// Adds records.
+    pub(super) fn push(&mut self, batch: Batch<N>) {
+        self.start = self.start.or(batch.first);
+        self.count = self.count.saturating_add(batch.count);
+        self.heads.append(batch.heads);
+        self.keep(batch.notes.weight(), Part::Notes(batch.notes));
     }
 
-    fn add(&mut self, at: Location, head: Head, bytes: &[u8]) {
-        self.start = self.start.or(Some(at.offset));
-        self.heads.update(bytes);
-        self.records.push((at, head));
-    }
-
-    /// Splits off what stands up to the COMMIT at `offset`, its own bytes included, and keeps what is behind. Both forget the checksum.
-    pub(super) fn split_at(&mut self, offset: u32) -> Open {
-        let behind = self.records.partition_point(|(at, _)| at.offset <= offset);
-        let gaps_behind = self.gaps.partition_point(|(at, ..)| *at <= offset);
-        let (records, gaps) = (self.records.split_off(behind), self.gaps.split_off(gaps_behind));
-        let first =
-            records.first().map(|(at, _)| at.offset).into_iter().chain(gaps.first().map(|gap| gap.0)).min();
-        std::mem::replace(self, Open { records, gaps, start: first, heads: Crc32::default() })
+    /// Adds a record whose head was put right.
+    pub(super) fn push_broken(&mut self, (offset, head, binding): (u32, &Head, Binding), notes: N) {
+        let mut heads = Heads::default();
+        heads.add(&encode_head(head, binding, offset));
+        self.push(Batch { first: Some(offset), count: 1, heads, notes });
     }
 
     /// Adds bytes that are no record.
     pub(super) fn gap(&mut self, offset: u32, len: u32, damage: Damage) {
         self.start = self.start.or(Some(offset));
-        self.gaps.push((offset, len, damage));
+        self.gaps = self.gaps.saturating_add(1);
+        self.keep(size_of::<Part<N>>(), Part::Gap { offset, len, damage });
+    }
+
+    /// Tells whether there is a gap that starts there. Where too much was dropped to know, there is not.
+    pub(super) fn has_gap_at(&self, wanted: u32) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Gap { offset, .. } if *offset == wanted))
+    }
+
+    fn keep(&mut self, weight: usize, part: Part<N>) {
+        self.weight = self.weight.saturating_add(weight);
+        if self.weight > self.limit {
+            (self.parts, self.dropped) = (Vec::new(), true);
+        } else if !self.dropped {
+            self.parts.push(part);
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::format::record::{Head, Tag};
 use crate::id::{Key, Location, ObjectKey};
 use crate::index::hash_key;
 use crate::segment::{Segments, Walk};
-use crate::store::log::{LogPosition, LogSink, Transaction, read_log};
+use crate::store::log::{LogPosition, LogSink, Survey, Transaction, read_log};
 
 /// Finds the objects that have one of these hashes. Reads the heads of the whole log.
 ///
@@ -22,40 +22,58 @@ pub(super) fn objects(
     seed: u64,
     wanted: &HashSet<u64>,
 ) -> Result<HashMap<u64, ObjectKey>> {
-    let mut objects = Objects { seed, wanted, found: HashMap::new() };
+    let mut found = Gather(Vec::new());
     if !wanted.is_empty() {
-        read_log(segments, &mut LogPosition::default(), &mut objects)?;
+        read_log(segments, &mut LogPosition::default(), Objects { seed, wanted }, &mut found)?;
     }
-    Ok(objects.found)
+    Ok(found.0.into_iter().collect())
 }
 
 struct Objects<'w> {
     seed: u64,
     wanted: &'w HashSet<u64>,
-    found: HashMap<u64, ObjectKey>,
 }
 
-impl LogSink for Objects<'_> {
-    fn record(&mut self, _: &mut Walk<'_>, _: Location, head: &Head) -> Result<()> {
+impl Survey for Objects<'_> {
+    type Notes = Vec<(u64, ObjectKey)>;
+
+    fn record(&self, _: &mut Walk<'_>, _: Location, head: &Head, notes: &mut Self::Notes) -> Result<()> {
         let object = head.key().object;
         if matches!(head.tag, Tag::Put | Tag::Delete) && object != ObjectKey::RUN {
             let hash = hash_key(&object, self.seed);
             if self.wanted.contains(&hash) {
-                self.found.insert(hash, object);
+                notes.push((hash, object));
             }
         }
         Ok(())
     }
 
-    fn broken(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head, _: &Damage) -> Result<()> {
-        self.record(walk, at, head)
+    fn broken(
+        &self,
+        walk: &mut Walk<'_>,
+        at: Location,
+        head: &Head,
+        _: &Damage,
+        notes: &mut Self::Notes,
+    ) -> Result<()> {
+        self.record(walk, at, head, notes)
     }
+}
 
-    fn damage(&mut self, _: Location, _: u32, _: Damage) -> Result<()> {
+/// Gathers the notes of all committed records.
+struct Gather<T>(Vec<T>);
+
+impl<T> LogSink<Vec<T>> for Gather<T> {
+    fn committed(&mut self, mut notes: Vec<T>) -> Result<()> {
+        self.0.append(&mut notes);
         Ok(())
     }
 
     fn transaction(&mut self, _: &Transaction<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn damage(&mut self, _: Location, _: u32, _: Damage) -> Result<()> {
         Ok(())
     }
 
@@ -69,13 +87,17 @@ impl LogSink for Objects<'_> {
 /// # Errors
 /// Failures of reading.
 pub(super) fn older(segments: &Segments, wanted: &BTreeSet<Key>) -> Result<BTreeMap<Key, (Location, Tag)>> {
-    let mut older = Older { wanted, found: BTreeMap::new() };
+    let mut found = Gather(Vec::new());
     if wanted.is_empty() {
         return Ok(BTreeMap::new());
     }
-    read_log(segments, &mut LogPosition::default(), &mut older)?;
+    read_log(segments, &mut LogPosition::default(), Older { wanted }, &mut found)?;
+    let mut places: BTreeMap<Key, Vec<Location>> = BTreeMap::new();
+    for (key, at) in found.0 {
+        places.entry(key).or_default().push(at);
+    }
     let mut newest = BTreeMap::new();
-    for (key, places) in older.found {
+    for (key, places) in places {
         for at in places.into_iter().rev() {
             match segments.require(at.segment)?.record(at.offset) {
                 Ok(record) => {
@@ -92,33 +114,27 @@ pub(super) fn older(segments: &Segments, wanted: &BTreeSet<Key>) -> Result<BTree
 
 struct Older<'w> {
     wanted: &'w BTreeSet<Key>,
-    found: BTreeMap<Key, Vec<Location>>,
 }
 
-impl LogSink for Older<'_> {
-    fn record(&mut self, _: &mut Walk<'_>, _: Location, _: &Head) -> Result<()> {
-        Ok(())
-    }
+impl Survey for Older<'_> {
+    type Notes = Vec<(Key, Location)>;
 
-    fn broken(&mut self, walk: &mut Walk<'_>, at: Location, head: &Head, _: &Damage) -> Result<()> {
-        self.record(walk, at, head)
-    }
-
-    fn damage(&mut self, _: Location, _: u32, _: Damage) -> Result<()> {
-        Ok(())
-    }
-
-    fn transaction(&mut self, transaction: &Transaction<'_>) -> Result<()> {
-        for (at, head) in transaction.records {
-            let key = head.key();
-            if self.wanted.contains(&key) {
-                self.found.entry(key).or_default().push(*at);
-            }
+    fn record(&self, _: &mut Walk<'_>, at: Location, head: &Head, notes: &mut Self::Notes) -> Result<()> {
+        let key = head.key();
+        if matches!(head.tag, Tag::Put | Tag::Delete) && self.wanted.contains(&key) {
+            notes.push((key, at));
         }
         Ok(())
     }
 
-    fn tail(&mut self, _: Location, _: u32) -> Result<()> {
-        Ok(())
+    fn broken(
+        &self,
+        walk: &mut Walk<'_>,
+        at: Location,
+        head: &Head,
+        _: &Damage,
+        notes: &mut Self::Notes,
+    ) -> Result<()> {
+        self.record(walk, at, head, notes)
     }
 }

@@ -16,9 +16,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::check::{
-    CheckOptions, CheckSink, CheckSummary, Finding, SegmentReport, check, judge, keep_segments, load_frozen,
-};
+use super::check::{CheckOptions, Finding, Moment, judge, keep_segments, load_frozen};
 use super::inner::DATA_DIR;
 use super::open::{Loaded, UseIndex, load};
 use super::recover::make_durable;
@@ -35,11 +33,14 @@ mod apply;
 mod attribute;
 pub(crate) mod evidence;
 mod files;
+mod look;
 mod plan;
 mod salvage;
 mod swap;
 
 pub use evidence::Evidence;
+pub use look::RepairScope;
+use look::{Findings, count_damage, look};
 use plan::Plan;
 
 /// Repairs in a row before what is still found counts as beyond repair. One is enough unless the first one brings
@@ -48,7 +49,9 @@ const ROUNDS_MAX: usize = 6;
 
 /// How to repair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct RepairOptions {
+pub struct RepairOptions<'o> {
+    /// Look at these places only, again, and repair what is still wrong there. `None`: at everything.
+    pub scope: Option<&'o RepairScope>,
     /// Tell what would be done, write nothing.
     pub dry_run: bool,
     /// Where a snapshot is lost, let the one before it answer.
@@ -220,21 +223,6 @@ pub trait RepairSource {
     fn find(&mut self, wanted: &Wanted<'_>) -> Result<Option<Replacement>>;
 }
 
-/// Gathers the findings of a check.
-#[derive(Default)]
-struct Findings(Vec<Finding>);
-
-impl CheckSink for Findings {
-    fn finding(&mut self, finding: &Finding) -> Result<()> {
-        self.0.push(finding.clone());
-        Ok(())
-    }
-
-    fn segment(&mut self, _: &SegmentReport) -> Result<()> {
-        Ok(())
-    }
-}
-
 impl Store {
     /// Repairs the store: everything that `check` finds, or says why not. A dry run takes no lock and writes nothing.
     /// Cost: a check before and after, and a replay of the log. On return what was done is durable. Handles and
@@ -246,7 +234,7 @@ impl Store {
     pub fn repair(
         &self,
         writer: &WriterOptions,
-        options: RepairOptions,
+        options: RepairOptions<'_>,
         source: Option<&mut (dyn RepairSource + '_)>,
         progress: &mut dyn FnMut(&Progress),
         stop: &Stop,
@@ -255,16 +243,16 @@ impl Store {
         if options.dry_run {
             // The plan is about the very state that was checked: a writer may go on beside.
             let _readers = keep_segments(&read, stop)?;
-            let (mut loaded, frozen) = load_frozen(&read)?;
-            let mut findings = Findings::default();
-            let summary = judge(&read, &loaded.working.state, &CheckOptions::default(), &mut findings, stop)?;
-            let findings = findings.0;
+            let Moment { mut loaded, files, hidden } = load_frozen(&read)?;
+            let mut findings = Findings { scope: options.scope, all: Vec::new() };
+            judge(&read, &loaded.working.state, &hidden, &CheckOptions::default(), &mut findings, stop)?;
+            let findings = findings.all;
+            let damage = count_damage(&findings);
             if is_doubtful(&loaded, &findings) {
-                loaded = load(&frozen, UseIndex::Never, false)?;
+                loaded = load(&files, UseIndex::Never, false)?;
             }
             let plan = Plan::make(&loaded, findings, options, &read)?;
-            let mut report =
-                RepairReport { damage: summary.damage, remaining: summary.damage, ..Default::default() };
+            let mut report = RepairReport { damage, remaining: damage, ..Default::default() };
             report.commit = loaded.working.state.position.link.id;
             plan.tell(&mut report);
             return Ok(report);
@@ -272,12 +260,12 @@ impl Store {
         let vfs = self.inner.vfs()?;
         let lock = lock_patiently(&*vfs, writer)?;
         vfs.create_dir(DATA_DIR)?;
-        let (summary, findings) = look(&read, stop)?;
+        let findings = look(&read, options.scope, stop)?;
         let loaded = load_for(&read, &findings)?;
         let mut writer = self.repairing_writer(loaded, lock)?;
-        let mut report = RepairReport { damage: summary.damage, ..Default::default() };
+        let mut report = RepairReport { damage: count_damage(&findings), ..Default::default() };
         let mut rounds = Rounds { options, source, progress, stop, report: &mut report };
-        rounds.run(&mut writer, (summary, findings))?;
+        rounds.run(&mut writer, findings)?;
         report.commit = writer.state().position.link.id;
         Ok(report)
     }
@@ -294,7 +282,7 @@ impl Store {
 
 /// The repairs in a row.
 struct Rounds<'r, 's, 'p> {
-    options: RepairOptions,
+    options: RepairOptions<'r>,
     source: Option<&'r mut (dyn RepairSource + 's)>,
     progress: &'r mut (dyn FnMut(&Progress) + 'p),
     stop: &'r Stop,
@@ -302,9 +290,10 @@ struct Rounds<'r, 's, 'p> {
 }
 
 impl Rounds<'_, '_, '_> {
-    fn run(&mut self, writer: &mut Writer, first: (CheckSummary, Vec<Finding>)) -> Result<()> {
+    fn run(&mut self, writer: &mut Writer, first: Vec<Finding>) -> Result<()> {
         let read = writer.inner.read.clone();
-        let (mut summary, mut findings) = first;
+        let mut findings = first;
+        let mut remaining = count_damage(&findings);
         let mut before: BTreeSet<SegmentId> = BTreeSet::new();
         for _ in 0..ROUNDS_MAX {
             let loaded = load_for(&read, &findings)?;
@@ -318,10 +307,10 @@ impl Rounds<'_, '_, '_> {
                 break;
             }
             self.carry_out(writer, &mut plan)?;
-            let again = look(&read, self.stop)?;
-            (summary, findings) = again;
+            findings = look(&read, self.options.scope, self.stop)?;
+            remaining = count_damage(&findings);
         }
-        self.report.remaining = summary.damage;
+        self.report.remaining = remaining;
         // What another process left undone, and what a repair that was cut off did not come to.
         if writer.working.is_dirty()
             || writer.state().layers.is_empty() && !writer.state().segments.ids().is_empty()
@@ -353,13 +342,6 @@ impl Rounds<'_, '_, '_> {
         self.report.waiting_bytes = writer.remove_dead()?;
         Ok(())
     }
-}
-
-/// Checks and gathers.
-fn look(read: &Arc<dyn ReadVfs>, stop: &Stop) -> Result<(CheckSummary, Vec<Finding>)> {
-    let mut findings = Findings::default();
-    let summary = check(read, &CheckOptions::default(), &mut findings, stop)?;
-    Ok((summary, findings.0))
 }
 
 /// Loads the state that readers have; without the index if that is wrong somewhere. Its hints are not needed: the

@@ -14,7 +14,7 @@ use crate::format::segment::{self, file_name};
 use crate::id::{CommitId, DictionaryId, Key, Location, SegmentId};
 use crate::segment::Segments;
 use crate::segment::dictionary;
-use crate::store::check::{Finding, RECORD_GONE};
+use crate::store::check::Finding;
 use crate::store::inner::DATA_DIR;
 use crate::store::open::{Loaded, seed_of};
 use crate::store::state::State;
@@ -52,7 +52,7 @@ pub(super) struct Plan {
 
 /// Damage that says that the index is wrong, not the log.
 pub(super) fn is_of_index(damage: &Damage) -> bool {
-    matches!(damage, Damage::Index { what } if *what != RECORD_GONE)
+    matches!(damage, Damage::Index { .. })
 }
 
 /// What the findings say of the segments.
@@ -68,7 +68,7 @@ impl Plan {
     pub(super) fn make(
         loaded: &Loaded,
         findings: Vec<Finding>,
-        options: RepairOptions,
+        options: RepairOptions<'_>,
         vfs: &Arc<dyn ReadVfs>,
     ) -> Result<Plan> {
         let state = &loaded.working.state;

@@ -8,11 +8,11 @@ use crate::store::repair::{Fate, LostKind, RepairOptions, RepairReport, RepairSo
 use crate::vfs::ReadFile;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-fn repair(mem: &Mem, options: RepairOptions) -> RepairReport {
+fn repair(mem: &Mem, options: RepairOptions<'_>) -> RepairReport {
     repair_from(mem, options, None)
 }
 
-fn repair_from(mem: &Mem, options: RepairOptions, source: Option<&mut dyn RepairSource>) -> RepairReport {
+fn repair_from(mem: &Mem, options: RepairOptions<'_>, source: Option<&mut dyn RepairSource>) -> RepairReport {
     reopen(mem).repair(&WriterOptions::default(), options, source, &mut |_| {}, &Stop::default()).unwrap()
 }
 

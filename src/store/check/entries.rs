@@ -1,0 +1,103 @@
+//! The check that reads no records: whether every entry of the index points into a segment that is there.
+
+use std::collections::BTreeMap;
+
+use super::claims::{ClaimKind, Claims};
+use super::scope::{Part, Scope};
+use super::{Finding, Report, SegmentReport};
+use crate::error::{Damage, Error, Place, Result};
+use crate::format::record::HEAD_LEN;
+use crate::format::segment::file_name;
+use crate::id::{Location, SegmentId};
+use crate::progress::Stop;
+use crate::store::state::State;
+
+/// What the index has in a segment.
+#[derive(Clone, Copy, Default)]
+struct Claimed {
+    live: u64,
+    snapshots: u64,
+    /// How long the segment must be.
+    len: u64,
+}
+
+/// Checks the segments of a scope against the index. Time and page cache: those of one pass over the index, and one header
+/// a segment.
+pub(super) fn check(state: &State, scope: &Scope, report: &mut Report<'_>, stop: &Stop) -> Result<()> {
+    let mut claims = Claims::new(state);
+    let mut claimed: BTreeMap<SegmentId, Claimed> = BTreeMap::new();
+    let counted = claims.each(&mut |claim| {
+        let of = claimed.entry(claim.at.segment).or_default();
+        of.live = of.live.saturating_add(u64::from(claim.kind != ClaimKind::Delete));
+        of.snapshots = of.snapshots.saturating_add(u64::from(claim.kind == ClaimKind::Snapshot));
+        of.len = of.len.max(u64::from(claim.at.offset).saturating_add(HEAD_LEN.into()));
+        Ok(())
+    });
+    match counted {
+        // Its pages were reported.
+        Err(Error::Damaged { .. }) => claimed.clear(),
+        counted => counted?,
+    }
+    if let Some(covered) = state.layers.first().map(|layer| layer.covered()) {
+        let of = claimed.entry(covered.at.segment).or_default();
+        of.len = of.len.max(covered.end.into());
+    }
+    for (id, part) in &scope.parts {
+        stop.check()?;
+        let of = claimed.remove(id).unwrap_or_default();
+        if matches!(part, Part::Read(_) | Part::Missing | Part::Refused) {
+            let refused = scope.refused.get(id);
+            segment(state, (*id, *part, refused), of, &mut claims, report)?;
+        }
+    }
+    Ok(())
+}
+
+fn segment(
+    state: &State,
+    (id, part, refused): (SegmentId, Part, Option<&Damage>),
+    claimed: Claimed,
+    claims: &mut Claims<'_>,
+    report: &mut Report<'_>,
+) -> Result<()> {
+    let (file, next) = (file_name(id), Location { segment: SegmentId(id.0.saturating_add(1)), offset: 0 });
+    let mut told = SegmentReport { segment: id, live: claimed.live, next, ..SegmentReport::default() };
+    told.sealed = state.segments.active() != Some(id);
+    let mut gone_from = None;
+    if let Part::Read(len) = part {
+        (told.present, told.bytes) = (true, len);
+        let header = state.segments.require(id)?.header().clone();
+        if let Err(damage) = header {
+            report.damage(Place::at(&file, 0), damage)?;
+            told.bad = 1;
+        }
+        if len < claimed.len {
+            report.damage(Place::at(&file, len), Damage::Truncated { expect: claimed.len, actual: len })?;
+            told.bad = told.bad.saturating_add(1);
+            gone_from = Some(u32::try_from(len).unwrap_or(u32::MAX));
+        }
+    } else {
+        match refused {
+            Some(refused) => {
+                (told.present, told.unreadable) = (true, true);
+                report.refusal(Place::whole(&file), refused)?;
+            }
+            None => report.damage(Place::whole(&file), Damage::Missing)?,
+        }
+        (told.bad, gone_from) = (1, Some(0));
+    }
+    let mut gone = 0u64;
+    if let Some(offset) = gone_from {
+        let (mut from, until) =
+            (Location { segment: id, offset }, Location { segment: id, offset: u32::MAX });
+        while let Some(claim) = claims.next(from, until)? {
+            gone = gone.saturating_add(u64::from(claim.kind == ClaimKind::Snapshot));
+            report.add(&Finding::gone(&claim, Damage::Gone))?;
+            from = Location { offset: claim.at.offset.saturating_add(1), ..claim.at };
+        }
+    }
+    let summary = &mut report.summary;
+    summary.ok = summary.ok.saturating_add(claimed.snapshots.saturating_sub(gone));
+    summary.segments = summary.segments.saturating_add(u64::from(told.present));
+    report.sink.segment(&told)
+}

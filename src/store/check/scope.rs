@@ -1,0 +1,102 @@
+//! Which segments a check reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::options::CheckOptions;
+use crate::error::{Damage, Error, Result};
+use crate::format::segment::{HEADER_LEN, file_name};
+use crate::id::SegmentId;
+use crate::store::log::piece::refusal;
+use crate::store::state::State;
+
+/// What there is to do with a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Part {
+    /// Read it; it has this length.
+    Read(u64),
+    /// It is not there: tell of it.
+    Missing,
+    /// The system refuses to open it: tell of it.
+    Refused,
+    /// It was found good not long ago.
+    Skip,
+    /// It belongs to another part of the store, or was read before.
+    Pass,
+}
+
+/// The segments of a store, ascending, those included that its index knows and that are missing.
+#[derive(Debug)]
+pub(super) struct Scope {
+    pub(super) parts: Vec<(SegmentId, Part)>,
+    pub(super) skipped: BTreeSet<SegmentId>,
+    /// What the system said.
+    pub(super) refused: BTreeMap<SegmentId, Damage>,
+}
+
+impl Scope {
+    /// Makes the list. Opens each segment for its length. `hidden` are those that cannot be opened at all.
+    ///
+    /// # Errors
+    /// Failures of reading, other than a refusal to open.
+    pub(super) fn of(state: &State, options: &CheckOptions<'_>, hidden: &[SegmentId]) -> Result<Scope> {
+        let mut ids: BTreeSet<SegmentId> = state.segments.ids().iter().copied().collect();
+        ids.extend(hidden);
+        // A compaction that was cut off after its COMMIT has left the index that lists what it emptied.
+        let listed = state.layers.first().into_iter().flat_map(|newest| newest.segments().flatten());
+        ids.extend(listed.map(|(id, _)| id).filter(|id| !state.dead.contains(id)));
+        let parts = Vec::with_capacity(ids.len());
+        let mut scope = Scope { parts, skipped: BTreeSet::new(), refused: BTreeMap::new() };
+        for id in ids {
+            let is_own = options.shard.is_none_or(|shard| shard.has(id))
+                && options.from.is_none_or(|from| from.segment <= id);
+            let part = if is_own { scope.part(state, options, id)? } else { Part::Pass };
+            if part == Part::Skip {
+                scope.skipped.insert(id);
+            }
+            scope.parts.push((id, part));
+        }
+        Ok(scope)
+    }
+
+    fn part(&mut self, state: &State, options: &CheckOptions<'_>, id: SegmentId) -> Result<Part> {
+        let len = match len_of(state, id).or_else(|_| len_of(state, id)) {
+            Ok(Some(len)) => len,
+            Ok(None) => return Ok(Part::Missing),
+            Err(error) => {
+                self.refused.insert(id, refusal(error)?);
+                return Ok(Part::Refused);
+            }
+        };
+        let may_skip = options.skip.is_some_and(|skip| skip(id, len));
+        Ok(if may_skip { Part::Skip } else { Part::Read(len) })
+    }
+
+    /// Tells whether every segment is read.
+    pub(super) fn is_whole(&self) -> bool {
+        self.parts.iter().all(|(_, part)| matches!(part, Part::Read(_) | Part::Missing | Part::Refused))
+    }
+
+    /// Returns what is read: segments, with their first record and length.
+    pub(super) fn reads(&self) -> Vec<(SegmentId, u32, u32)> {
+        let read = |(id, part): &(SegmentId, Part)| match part {
+            Part::Read(len) => Some((*id, HEADER_LEN, u32::try_from(*len).unwrap_or(u32::MAX))),
+            Part::Missing | Part::Refused | Part::Skip | Part::Pass => None,
+        };
+        self.parts.iter().filter_map(read).collect()
+    }
+}
+
+/// Returns the length of a segment; `None` if there is no such file.
+fn len_of(state: &State, id: SegmentId) -> Result<Option<u64>> {
+    if let Some(segment) = state.segments.get(id)? {
+        return segment.file().len().map(Some);
+    }
+    // One that is not in the set because it could not be read when the state was loaded.
+    match state.segments.open_file(id)? {
+        Some(_) if state.segments.ids().binary_search(&id).is_err() => {
+            let source = std::io::Error::other("it could not be read a moment ago");
+            Err(Error::io("read", file_name(id), source))
+        }
+        _ => Ok(None),
+    }
+}

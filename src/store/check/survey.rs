@@ -1,0 +1,339 @@
+//! Looks at records: their bytes, and whether the index agrees. Runs in several threads.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::finding::{Finding, RecordReport};
+use super::options::{CheckOptions, Level};
+use crate::error::{Damage, Error, Place, Result};
+use crate::format::put::{self, PutKind};
+use crate::format::record::{HEAD_LEN, Head, Tag};
+use crate::format::segment::file_name;
+use crate::id::{CommitId, Key, Location, RunKey, SegmentId};
+use crate::index::{Names, hash_key};
+use crate::progress::Stop;
+use crate::segment::{Dictionary, Record, Walk};
+use crate::store::Snapshot;
+use crate::store::log::{Notes, Survey};
+use crate::store::state::State;
+
+/// Records that are held against the index together, so that its lines of memory are fetched together.
+const BATCH: usize = 32;
+
+/// What there is to tell, in the order of the log.
+#[derive(Debug)]
+pub(super) enum Told {
+    Finding(Finding),
+    Record(RecordReport),
+}
+
+/// Counts of some records.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) records: u64,
+    /// Newest ones of their keys that are PUTs.
+    pub(super) live: u64,
+    /// Live snapshots found good.
+    pub(super) ok: u64,
+    /// Damaged records.
+    pub(super) bad: u64,
+    /// Entries of the index that they back.
+    pub(super) entries: u64,
+    /// The same of the records of runs.
+    pub(super) runs: u64,
+    /// Records of which a damaged index did not say whether they are the newest.
+    pub(super) unknown: u64,
+}
+
+/// What is kept of records until their COMMIT.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    pub(super) segment: Option<SegmentId>,
+    pub(super) counts: Counts,
+    /// There are records whose heads do not hold.
+    pub(super) broken: bool,
+    pub(super) told: Vec<Told>,
+    queue: Vec<Seen>,
+    /// The run of the last record, and which entries of each layer are of that run: neighbours in the log mostly share it.
+    run: Option<(RunKey, Vec<Range<u32>>)>,
+}
+
+impl Notes for Noted {
+    fn weight(&self) -> usize {
+        size_of::<Noted>().saturating_add(self.told.len().saturating_mul(256))
+    }
+}
+
+/// A record before it is held against the index. Small, as there is one for each record.
+#[derive(Debug)]
+struct Seen {
+    at: Location,
+    key: Key,
+    size: u32,
+    tag: Tag,
+    kind: Option<PutKind>,
+    /// The object's hash in the index.
+    hash: u64,
+    txn: CommitId,
+    rare: Option<Box<Rare>>,
+}
+
+/// What is known of few records, or wanted seldom.
+#[derive(Debug, Default)]
+struct Rare {
+    damage: Option<Damage>,
+    name: Option<Vec<u8>>,
+}
+
+impl Seen {
+    fn damaged(&mut self, damage: Damage) {
+        self.kind = None;
+        self.rare.get_or_insert_default().damage = Some(damage);
+    }
+}
+
+/// What a record is to its key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Newest {
+    This,
+    /// A later one is.
+    Later,
+    /// The index has an older one, or none.
+    Missed(&'static str),
+    /// The index cannot say.
+    Unknown,
+}
+
+/// Looks at records.
+pub(super) struct Inspect<'i> {
+    /// With segments that are not mapped: an error of the disk must be an error here.
+    pub(super) state: &'i State,
+    pub(super) options: &'i CheckOptions<'i>,
+    pub(super) stop: &'i Stop,
+}
+
+impl Survey for Inspect<'_> {
+    type Notes = Noted;
+
+    fn record(&self, walk: &mut Walk<'_>, at: Location, head: &Head, notes: &mut Noted) -> Result<()> {
+        notes.segment = Some(at.segment);
+        notes.counts.records = notes.counts.records.saturating_add(1);
+        let mut seen = self.seen(at, head);
+        if let Err(damage) = walk.verify(at.offset, head)? {
+            seen.damaged(damage);
+        } else if let Err(damage) = self.decode(walk, head, &mut seen)? {
+            seen.damaged(damage);
+        }
+        if head.tag == Tag::Dictionary {
+            if let Some(damage) = seen.rare.and_then(|rare| rare.damage) {
+                notes.counts.bad = notes.counts.bad.saturating_add(1);
+                notes.told.push(Told::Finding(about_dictionary(at, head.size, damage)));
+            }
+            return Ok(());
+        }
+        if self.options.level == Level::Content && seen.kind == Some(PutKind::Snapshot) {
+            return self.judge(walk, head, seen, notes);
+        }
+        notes.queue.push(seen);
+        if notes.queue.len() >= BATCH { self.compare(notes) } else { Ok(()) }
+    }
+
+    fn broken(
+        &self,
+        walk: &mut Walk<'_>,
+        at: Location,
+        head: &Head,
+        damage: &Damage,
+        notes: &mut Noted,
+    ) -> Result<()> {
+        notes.segment = Some(at.segment);
+        notes.counts.records = notes.counts.records.saturating_add(1);
+        let first = walk.bytes(at.offset.saturating_add(HEAD_LEN), put::PEEK_BYTES)?;
+        notes.broken = true;
+        let mut seen = self.seen(at, head);
+        seen.damaged(damage.clone());
+        seen.kind = if head.tag == Tag::Put { put::peek(first).map(|(kind, _)| kind) } else { None };
+        notes.queue.push(seen);
+        Ok(())
+    }
+
+    fn settle(&self, notes: &mut Noted) -> Result<()> {
+        self.stop.check()?;
+        self.compare(notes)
+    }
+}
+
+impl Inspect<'_> {
+    fn seen(&self, at: Location, head: &Head) -> Seen {
+        let (key, size, tag) = (head.key(), head.size, head.tag);
+        let hash = hash_key(&key.object, self.state.overlay.seed());
+        Seen { at, key, size, tag, kind: None, hash, txn: CommitId(0), rare: None }
+    }
+
+    /// Decodes what a record holds, as strictly as every reader does.
+    fn decode(
+        &self,
+        walk: &mut Walk<'_>,
+        head: &Head,
+        seen: &mut Seen,
+    ) -> Result<std::result::Result<(), Damage>> {
+        let dictionary = walk.dictionary();
+        let data = walk.data(seen.at.offset, head)?;
+        Ok(match head.tag {
+            Tag::Put => put::decode(data).and_then(|put| {
+                let key = &seen.key;
+                put.fits(key, dictionary)?;
+                match put.name {
+                    Some(name) if !put::key_fits(key, name) => return Err(Damage::WrongRecord),
+                    None if !put::has_implied_name(key) => {
+                        return Err(Damage::Field { what: "implied name", value: 0 });
+                    }
+                    _ => {}
+                }
+                if self.options.records {
+                    let name = put.name(key).ok().map(Cow::into_owned);
+                    seen.rare.get_or_insert_default().name = name;
+                }
+                (seen.kind, seen.txn) = (Some(put.kind), put.first_commit);
+                Ok(())
+            }),
+            Tag::Delete => put::decode_delete(data).map(|(_, commit)| seen.txn = commit),
+            Tag::Dictionary => Dictionary::unpack(data).and_then(|dictionary| {
+                let named = head.key.first_chunk::<16>() == Some(&dictionary.id().0);
+                if named { Ok(()) } else { Err(Damage::WrongRecord) }
+            }),
+            Tag::Commit => Ok(()),
+        })
+    }
+
+    /// Decodes the payload of a live snapshot and lets the caller judge it.
+    fn judge(&self, walk: &mut Walk<'_>, head: &Head, mut seen: Seen, notes: &mut Noted) -> Result<()> {
+        self.compare(notes)?;
+        let newest = self.newest(&seen, &mut notes.run)?;
+        if newest == Newest::This {
+            let dictionary = walk.dictionary();
+            let data = Cow::Borrowed(walk.data(seen.at.offset, head)?);
+            let record = Record { head: *head, data, dictionary };
+            let judged = Snapshot::new(&self.state.segments, seen.at, record).and_then(|snapshot| {
+                let body = snapshot.body()?;
+                Ok(self.options.judge.and_then(|judge| judge(&snapshot, &body)))
+            });
+            let reason = match judged {
+                Ok(reason) => reason,
+                Err(Error::Damaged { damage, .. }) => Some(damage.to_string()),
+                Err(other) => return Err(other),
+            };
+            if let Some(reason) = reason {
+                let damage = Damage::Content { what: "snapshot", reason };
+                seen.rare.get_or_insert_default().damage = Some(damage);
+            }
+        }
+        self.note(&mut seen, newest, notes);
+        Ok(())
+    }
+
+    /// Holds the records that wait against the index.
+    fn compare(&self, notes: &mut Noted) -> Result<()> {
+        let mut queue = std::mem::take(&mut notes.queue);
+        for layer in &self.state.layers {
+            let lines = queue.iter().map(|seen| layer.warm(seen.hash));
+            std::hint::black_box(lines.fold(0u8, |all, line| all ^ line));
+        }
+        for seen in &mut queue {
+            let newest = self.newest(seen, &mut notes.run)?;
+            self.note(seen, newest, notes);
+        }
+        queue.clear();
+        notes.queue = queue;
+        Ok(())
+    }
+
+    fn newest(&self, seen: &Seen, run: &mut Option<(RunKey, Vec<Range<u32>>)>) -> Result<Newest> {
+        match self.find(seen, run) {
+            // The page was reported when the index was verified.
+            Err(Error::Damaged { .. }) => Ok(Newest::Unknown),
+            newest => newest,
+        }
+    }
+
+    fn find(&self, seen: &Seen, run: &mut Option<(RunKey, Vec<Range<u32>>)>) -> Result<Newest> {
+        let (state, key, at) = (self.state, &seen.key, seen.at);
+        let known = |found: Option<Location>| match found {
+            Some(found) if found == at => Newest::This,
+            Some(found) if found > at => Newest::Later,
+            Some(_) => Newest::Missed("it knows an older record"),
+            None => Newest::Missed("it lacks this record"),
+        };
+        if key.is_run() {
+            return Ok(known(state.run_row(key.run)?.and_then(|row| row.at)));
+        }
+        if !state.overlay.is_empty()
+            && let Some(entry) = state.overlay.get(key)
+        {
+            return Ok(known(Some(entry.at)));
+        }
+        if run.as_ref().is_none_or(|(last, _)| *last != key.run) {
+            let ranges: Result<Vec<_>> =
+                state.layers.iter().map(|layer| layer.range_of_run(key.run)).collect();
+            *run = Some((key.run, ranges?));
+        }
+        let ranges = run.iter().flat_map(|(_, ranges)| ranges);
+        for (layer, of_run) in state.layers.iter().zip(ranges) {
+            match layer.names(seen.hash, of_run, at)? {
+                Names::Nothing => {}
+                Names::This => return Ok(Newest::This),
+                // Whose it is, only a lookup can say.
+                Names::Other => return Ok(known(state.find(key)?.map(|found| found.at))),
+            }
+        }
+        Ok(known(None))
+    }
+
+    /// Counts a record, and notes what there is to tell.
+    fn note(&self, seen: &mut Seen, newest: Newest, notes: &mut Noted) {
+        let add = |counter: &mut u64| *counter = counter.saturating_add(1);
+        let (is_this, is_run) = (newest == Newest::This, seen.key.is_run());
+        let counts = &mut notes.counts;
+        match newest {
+            Newest::This if is_run && seen.tag == Tag::Delete => {}
+            Newest::This if is_run => add(&mut counts.runs),
+            Newest::This => add(&mut counts.entries),
+            Newest::Unknown => add(&mut counts.unknown),
+            Newest::Later | Newest::Missed(_) => {}
+        }
+        if is_this && seen.kind.is_some() {
+            add(&mut counts.live);
+        }
+        let rare = seen.rare.take().map(|rare| *rare).unwrap_or_default();
+        let good = rare.damage.is_none();
+        if is_this && good && seen.kind == Some(PutKind::Snapshot) {
+            add(&mut counts.ok);
+        }
+        if let Some(damage) = rare.damage {
+            add(&mut counts.bad);
+            let live = (newest != Newest::Unknown).then_some(is_this);
+            notes.told.push(Told::Finding(about(seen, damage, live)));
+        }
+        if let Newest::Missed(what) = newest {
+            add(&mut counts.bad);
+            notes.told.push(Told::Finding(about(seen, Damage::Index { what }, Some(true))));
+        }
+        if self.options.records {
+            let Seen { at, key, size: len, kind, txn, .. } = *seen;
+            let (live, name) = (is_this, rare.name);
+            notes.told.push(Told::Record(RecordReport { at, len, key, name, kind, txn, live, good }));
+        }
+    }
+}
+
+/// A finding about a record, with all that is known of it.
+fn about(seen: &Seen, damage: Damage, live: Option<bool>) -> Finding {
+    let place = Place::at(file_name(seen.at.segment), seen.at.offset.into());
+    let (len, key, name) = (Some(seen.size.into()), Some(seen.key), put::implied_name(&seen.key));
+    Finding { len, key, name, live, ..Finding::damage(place, damage) }
+}
+
+fn about_dictionary(at: Location, size: u32, damage: Damage) -> Finding {
+    let place = Place::at(file_name(at.segment), at.offset.into());
+    Finding { len: Some(size.into()), ..Finding::damage(place, damage) }
+}

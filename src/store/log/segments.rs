@@ -1,0 +1,191 @@
+//! Between segments: what a header says of the segment before it, and which segments are gone.
+
+use super::open::Open;
+use super::piece::{Event, Survey};
+use super::{COMMIT_LEN, LogPosition, LogReader, SegmentEnd, Transaction, Unresolved, piece};
+use crate::error::{Damage, Result};
+use crate::format::segment::{CommitLink, HEADER_LEN};
+use crate::id::{CommitId, Location, SegmentId};
+use crate::segment::Segment;
+
+impl<S: Survey> LogReader<'_, S> {
+    /// Ends the reading. `witness` is a COMMIT that something beside the log knows: the index. Returns the number of gaps.
+    ///
+    /// # Errors
+    /// Failures of reading, and the sink's.
+    pub(crate) fn finish(mut self, witness: Option<CommitLink>) -> Result<u64> {
+        self.settle(witness)?;
+        self.judge_absent()?;
+        Ok(self.gaps)
+    }
+
+    /// Notes that a segment is done, and tells of all that nothing more can come of.
+    pub(super) fn done(&mut self, end: SegmentEnd) -> Result<()> {
+        self.waiting.push_back(end);
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let held = self.unresolved.first().map(|first| first.segment);
+        while let Some(end) = self.waiting.front().filter(|end| held.is_none_or(|held| end.segment < held)) {
+            let end = *end;
+            self.waiting.pop_front();
+            self.sink.segment_done(end)?;
+        }
+        Ok(())
+    }
+
+    /// Decides about the ends of the segments before, now that a later header or COMMIT says what `previous` to it was
+    /// committed.
+    pub(super) fn settle(&mut self, previous: Option<CommitLink>) -> Result<()> {
+        let named = previous.filter(|link| link.id > self.position.link.id);
+        let mut adopted = false;
+        for unresolved in std::mem::take(&mut self.unresolved) {
+            adopted |= self.resolve(unresolved, named)?;
+        }
+        let Some(link) = named.filter(|_| !adopted) else { return self.flush() };
+        // It, and all before it that are missing too, went without leaving a record.
+        if self.segments.ids().binary_search(&link.at.segment).is_err() {
+            self.is_absent(link.at.segment, link.at, COMMIT_LEN, link.id);
+        } else if self.known {
+            self.lost(&link)?;
+        }
+        self.position.link = link;
+        self.known = true;
+        self.flush()
+    }
+
+    /// Decides about one of them. Returns whether it was committed.
+    fn resolve(&mut self, unresolved: Unresolved, named: Option<CommitLink>) -> Result<bool> {
+        let Unresolved { segment: id, mut start, end, mut header } = unresolved;
+        let link = named.filter(|link| link.at.segment == id);
+        if let Some(link) = link {
+            // Whoever wrote that knew that COMMIT: it was durable then, and what stands behind it was not committed.
+            if let Some((at, damage)) = header.take() {
+                self.sink.damage(at, HEADER_LEN, damage)?;
+            }
+            let segment = self.segments.require(id)?;
+            start = self.adopt_until(&segment, start.unwrap_or(end), end, link)?;
+        }
+        if let Some(start) = start.or(header.map(|_| 0)) {
+            self.sink.tail(Location { segment: id, offset: start }, end.saturating_sub(start))?;
+        }
+        Ok(link.is_some())
+    }
+
+    /// Reads records again that turned out to be committed up to `link`, whose COMMIT does not hold. Returns where what was not
+    /// committed starts.
+    fn adopt_until(
+        &mut self,
+        segment: &Segment,
+        start: u32,
+        end: u32,
+        link: CommitLink,
+    ) -> Result<Option<u32>> {
+        let mut open = Open::default();
+        let mut behind = None;
+        let mut from = start;
+        while from < end {
+            let committed = from <= link.at.offset;
+            let limit = piece::border(from).min(end);
+            let limit = if committed { limit.min(link.at.offset.saturating_add(1)) } else { limit };
+            let piece = self.source.range(segment, from, limit)?;
+            let next = piece.end.max(from.saturating_add(1));
+            for event in piece.events {
+                let first = match &event {
+                    Event::Records(batch) => batch.first,
+                    Event::Gap { offset, .. } | Event::Commit { offset, .. } => Some(*offset),
+                };
+                if !committed {
+                    behind = behind.or(first);
+                    continue;
+                }
+                match event {
+                    Event::Records(batch) => open.push(batch),
+                    Event::Gap { offset, len, damage } if offset == link.at.offset => {
+                        open.gap(offset, len, damage);
+                    }
+                    Event::Gap { offset, len, damage } => {
+                        let mut gap = (offset, len);
+                        while gap.1 > 0 {
+                            gap = self.no_commit(segment, &mut open, gap, &damage)?;
+                        }
+                    }
+                    Event::Commit { .. } => {}
+                }
+            }
+            if behind.is_some() {
+                break;
+            }
+            from = next;
+        }
+        self.adopt(segment, open, link)?;
+        Ok(behind)
+    }
+
+    /// Takes a transaction for committed whose COMMIT does not hold.
+    pub(super) fn adopt(&mut self, segment: &Segment, open: Open<S::Notes>, link: CommitLink) -> Result<()> {
+        let id = segment.id();
+        let told = open.has_gap_at(link.at.offset);
+        self.deliver(segment, open, link.at.offset, Some(link.id))?;
+        if !told {
+            self.lost(&link)?;
+        }
+        let end = link.at.offset.saturating_add(COMMIT_LEN);
+        let next_segment = self.position.next_segment.max(SegmentId(id.0.saturating_add(1)));
+        *self.position = LogPosition { link, end, next_segment };
+        self.known = true;
+        self.sink.transaction(&Transaction { commit: None, link, end })
+    }
+
+    /// A COMMIT that does not follow the one before it: damage, unless its predecessor was compacted away.
+    pub(super) fn broken_chain(
+        &mut self,
+        before: SegmentId,
+        at: Location,
+        len: u32,
+        commit: CommitId,
+    ) -> Result<()> {
+        if self.segments.ids().binary_search(&before).is_ok() {
+            return self.lose(at, len, Damage::Chain { commit });
+        }
+        // Compacted away, or lost: the last COMMIT that lists the live segments tells.
+        self.is_absent(before, at, len, commit);
+        Ok(())
+    }
+
+    fn is_absent(&mut self, segment: SegmentId, at: Location, len: u32, commit: CommitId) {
+        if segment >= self.listed_below {
+            self.absent.push((segment, at, len, commit));
+        }
+    }
+
+    /// A predecessor in a segment that compaction left out is no loss; any other is.
+    fn judge_absent(&mut self) -> Result<()> {
+        for (segment, at, len, commit) in std::mem::take(&mut self.absent) {
+            let compacted = self.listed.as_ref().is_some_and(|(live, own)| {
+                segment < *own && !live.iter().any(|(first, last)| (*first..=*last).contains(&segment))
+            });
+            if !compacted {
+                self.lose(at, len, Damage::Chain { commit })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, link: &CommitLink) -> Result<()> {
+        self.lose(link.at, COMMIT_LEN, Damage::CommitLost { commit: link.id })
+    }
+
+    /// Reports damage that took committed records along, nobody knows whose.
+    pub(super) fn lose(&mut self, at: Location, len: u32, damage: Damage) -> Result<()> {
+        self.gaps = self.gaps.saturating_add(1);
+        self.sink.damage(at, len, damage)
+    }
+
+    /// Reports the header of a segment that turned out to hold something committed.
+    pub(super) fn tell_header(&mut self) -> Result<()> {
+        let Some((at, damage)) = self.torn_header.take() else { return Ok(()) };
+        self.sink.damage(at, HEADER_LEN, damage)
+    }
+}

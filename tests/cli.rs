@@ -156,6 +156,8 @@ fn a_lost_reader_is_fine_where_output_is_only_to_be_read() {
     for args in [
         &["--json", "check"][..],
         &["check"],
+        &["manifest"],
+        &["--json", "manifest"],
         &["restore", "--plan"],
         &["restore", "--bundles", "-"],
         &["--json", "restore", "--tree", "out"],
@@ -311,7 +313,8 @@ fn the_help_of_each_command_lists_its_exit_codes() {
         assert_eq!(codes.contains(&"5"), finds, "{command}: {codes:?}");
         let writes = ["import", "put", "delete", "compact", "repair", "check"].contains(&command.as_str());
         assert_eq!(codes.contains(&"11"), writes, "{command}: {codes:?}");
-        let long = ["import", "restore", "check", "compact", "repair"].contains(&command.as_str());
+        let long =
+            ["import", "restore", "manifest", "check", "compact", "repair"].contains(&command.as_str());
         assert_eq!(codes.contains(&"143"), long, "{command}: {codes:?}");
     }
 }

@@ -31,4 +31,5 @@ mod resources;
 mod runs;
 mod sample;
 mod session;
+mod stream;
 mod transactions;

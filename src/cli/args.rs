@@ -18,7 +18,7 @@ use super::values::{self, RunArg};
 
 mod care;
 
-pub(crate) use care::{CheckArgs, CompactArgs, LevelArg, RepairArgs};
+pub(crate) use care::{CheckArgs, CompactArgs, LevelArg, ManifestArgs, RepairArgs, ScanArgs};
 
 /// A crash-safe snapshot store for OpenCTI backups.
 ///
@@ -101,6 +101,9 @@ pub(crate) enum Command {
     /// Bring data out again: as a backup tree, as STIX bundles, or as a plan only
     #[command(after_help = exit::RUN, after_long_help = exit::help_with_run(exit::RESTORE))]
     Restore(RestoreArgs),
+    /// List every live snapshot in the order of the log: run, name, size, location
+    #[command(after_long_help = exit::help(exit::MANIFEST))]
+    Manifest(ManifestArgs),
     /// Verify the store; never writes, unless it is to repair what it finds
     #[command(after_long_help = exit::help(exit::CHECK))]
     Check(CheckArgs),
@@ -137,6 +140,7 @@ impl Command {
             Command::Runs => "runs",
             Command::Ls(_) => "ls",
             Command::Restore(_) => "restore",
+            Command::Manifest(_) => "manifest",
             Command::Check(_) => "check",
             Command::Repair(_) => "repair",
             Command::Compact(_) => "compact",
@@ -164,6 +168,7 @@ impl Command {
             | Command::Put(_)
             | Command::Delete(_)
             | Command::Restore(_)
+            | Command::Manifest(_)
             | Command::Check(_)
             | Command::Repair(_)
             | Command::Compact(_) => false,

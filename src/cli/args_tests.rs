@@ -31,6 +31,7 @@ fn command_names_are_those_of_the_grammar() {
         ("store delete x", "delete"),
         ("store runs", "runs"),
         ("store restore --plan", "restore"),
+        ("store manifest", "manifest"),
         ("store check", "check"),
         ("store stats", "stats"),
         ("store dump 1", "dump"),
@@ -101,10 +102,22 @@ fn a_reader_that_leaves_early_only_matters_where_output_is_proof() {
         ("store ls 20240115T140000Z", true),
         ("store dump 1", true),
         ("store stats", true),
+        ("store manifest", false),
         ("store check", false),
         ("store import x", false),
         ("store restore --bundles -", false),
     ] {
         assert_eq!(parse(line).unwrap().command.may_lose_its_reader(), may, "{line}");
+    }
+}
+
+#[test]
+fn a_repair_that_was_asked_for_is_of_all_that_is_found() {
+    for more in ["--shard 1/2", "--resume x", "--max-duration 1", "--record x --max-age 1d"] {
+        assert!(parse(&format!("store check {more}")).is_ok(), "{more}");
+        assert!(parse(&format!("store check --repair {more}")).is_err(), "{more}");
+    }
+    for line in ["store check --max-age 1d", "store repair --allow-incomplete", "store check --shard 0/2"] {
+        assert!(parse(line).is_err(), "{line}");
     }
 }

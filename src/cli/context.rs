@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::progress::Stop;
 use crate::store::{Store, WriterOptions, is_harmless};
 
@@ -38,6 +38,8 @@ pub(crate) struct Context {
     raised: Arc<AtomicBool>,
     signals: OnceCell<Signals>,
     noted: Cell<Exit>,
+    /// Whether the command ended before its end, as it was asked to.
+    partial: Cell<bool>,
 }
 
 /// An `error` unit of the stream.
@@ -58,6 +60,8 @@ struct ErrorUnit<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     off: Option<u64>,
     msg: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    detail_truncated: bool,
 }
 
 impl Context {
@@ -85,7 +89,26 @@ impl Context {
             raised,
             signals: OnceCell::new(),
             noted: Cell::new(Exit::Done),
+            partial: Cell::new(false),
         })
+    }
+
+    /// Surroundings that write where a test can look.
+    #[cfg(test)]
+    pub(crate) fn writing_to(sink: Box<dyn std::io::Write>) -> Context {
+        let console = Console::new(true, 0);
+        let out = Output::to(sink, "check", true, false, String::new(), console.clone());
+        Context {
+            store: PathBuf::new(),
+            out,
+            console,
+            writer: WriterOptions::default(),
+            progress: ProgressOptions { off: true, ..ProgressOptions::default() },
+            raised: Arc::default(),
+            signals: OnceCell::new(),
+            noted: Cell::new(Exit::Done),
+            partial: Cell::new(false),
+        }
     }
 
     /// Opens the store for reading, tells what open noticed, and begins the stream.
@@ -196,6 +219,12 @@ impl Context {
         self.noted.set(self.noted.get().worse(exit));
     }
 
+    /// Remembers that the command ended before its end, as a limit of its own asked for.
+    pub(crate) fn be_partial(&self) {
+        self.partial.set(true);
+        self.note(Exit::Partial);
+    }
+
     /// Returns the worst that was noted so far.
     pub(crate) fn noted(&self) -> Exit {
         self.noted.get()
@@ -228,13 +257,23 @@ impl Context {
     pub(crate) fn report(&self, error: &Error, run: Option<&str>) -> Result<()> {
         self.note(Exit::of(error, false));
         self.console.error(&error.to_string());
-        self.error_unit(error, run, false)
+        self.error_unit(error, run, None, false)
     }
 
-    fn error_unit(&self, error: &Error, run: Option<&str>, fatal: bool) -> Result<()> {
+    /// Reports that a place of the store cannot be read. What follows from it for the exit code says the finding about it.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn report_at(&self, error: &Error, place: &Place) -> Result<()> {
+        self.console.error(&error.to_string());
+        self.error_unit(error, None, Some(place), false)
+    }
+
+    fn error_unit(&self, error: &Error, run: Option<&str>, place: Option<&Place>, fatal: bool) -> Result<()> {
         let text = error.to_string();
-        let (msg, _) = output::clip(&text);
-        let mut unit = ErrorUnit { fatal, ..plain_error(exit::error_code(error), run, msg) };
+        let (msg, detail_truncated) = output::clip(&text);
+        let plain = plain_error(exit::error_code(error), run, msg);
+        let mut unit = ErrorUnit { fatal, detail_truncated, ..plain };
         let path;
         if let Error::Damaged { place, .. } = error {
             unit.file = Some(&place.file);
@@ -246,14 +285,21 @@ impl Context {
             unit.op = Some(op);
             unit.errno = source.raw_os_error().and_then(errno);
         }
+        if let Some(place) = place {
+            unit.file = Some(&place.file);
+            unit.seg = segment_of(&place.file);
+            unit.off = place.offset;
+        }
         self.out.unit("error", &unit)
     }
 
     /// Ends the command: reports the error if one ended it, ends the stream, and returns the exit code.
     pub(crate) fn conclude(&self, result: &Result<()>, may_lose_reader: bool) -> Exit {
-        let (mut exit, mut status) = (self.noted.get(), "complete");
+        let mut exit = self.noted.get();
+        let mut status = if self.partial.get() { "partial" } else { "complete" };
         if let Err(error) = result {
-            status = if matches!(error, Error::Cancelled) { "interrupted" } else { "failed" };
+            let is_stopped = matches!(error, Error::Cancelled);
+            status = if is_stopped { "interrupted" } else { "failed" };
             // The failure of a lost output is told once, below.
             if self.out.lost().is_none() {
                 let terminated = self.signals.get().is_some_and(Signals::is_terminated);
@@ -262,8 +308,10 @@ impl Context {
                 if let Some(advice) = exit::advice(error) {
                     self.console.hint(advice);
                 }
-                // If it fails, the output is lost.
-                self.error_unit(error, None, true).ok();
+                // To be stopped is no error: the status says it. If it fails, the output is lost.
+                if !is_stopped {
+                    self.error_unit(error, None, None, true).ok();
+                }
             }
         }
         self.out.end(status, exit.code());
@@ -280,7 +328,18 @@ impl Context {
 
 fn plain_error<'a>(code: &'a str, run: Option<&'a str>, msg: &'a str) -> ErrorUnit<'a> {
     let fatal = false;
-    ErrorUnit { fatal, code, op: None, errno: None, run, file: None, seg: None, off: None, msg }
+    ErrorUnit {
+        fatal,
+        code,
+        op: None,
+        errno: None,
+        run,
+        file: None,
+        seg: None,
+        off: None,
+        msg,
+        detail_truncated: false,
+    }
 }
 
 /// The segment's number from a path below the store's directory.

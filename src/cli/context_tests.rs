@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use super::*;
-use crate::error::{Damage, Place};
+use crate::error::Damage;
 
 /// A sink that a test can look into, or that fails at once.
 #[derive(Clone, Default)]
@@ -28,18 +28,7 @@ impl Write for Shared {
 }
 
 fn context(sink: &Shared) -> Context {
-    let console = Console::new(true, 0);
-    let out = Output::to(Box::new(sink.clone()), "check", true, false, String::new(), console.clone());
-    Context {
-        store: PathBuf::new(),
-        out,
-        console,
-        writer: WriterOptions::default(),
-        progress: ProgressOptions::default(),
-        raised: Arc::default(),
-        signals: OnceCell::new(),
-        noted: Cell::new(Exit::Done),
-    }
+    Context::writing_to(Box::new(sink.clone()))
 }
 
 fn units(sink: &Shared) -> Vec<serde_json::Value> {
@@ -61,6 +50,20 @@ fn damage_found_before_an_interruption_decides_the_exit_code() {
     let units = units(&sink);
     let end = units.last().unwrap();
     assert_eq!((end["exit"].as_u64(), &end["status"]), (Some(1), &"interrupted".into()));
+}
+
+#[test]
+fn a_command_that_was_stopped_has_no_error_to_tell_and_one_whose_time_was_up_is_partial() {
+    let sink = Shared::default();
+    let stopped = context(&sink);
+    assert_eq!(stopped.conclude(&Err(Error::Cancelled), false), Exit::Interrupted);
+    let told = units(&sink);
+    assert_eq!((told.len(), &told[1]["status"]), (2, &"interrupted".into()));
+    let sink = Shared::default();
+    let partial = context(&sink);
+    partial.be_partial();
+    assert_eq!(partial.conclude(&Ok(()), false), Exit::Partial);
+    assert_eq!((&units(&sink)[1]["status"], &units(&sink)[1]["exit"]), (&"partial".into(), &3.into()));
 }
 
 #[test]

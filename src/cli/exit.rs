@@ -15,7 +15,7 @@ pub(crate) enum Exit {
     Damage,
     /// The command line makes no sense.
     Usage,
-    /// Some inputs were rejected, the rest is done.
+    /// Some inputs were rejected, the rest is done; or a limit ended the command before its end.
     Partial,
     /// The operating system refused, or the output was lost.
     Failed,
@@ -91,7 +91,9 @@ impl Exit {
             Exit::Done => "done, nothing wrong",
             Exit::Damage => "damage found and not repaired",
             Exit::Usage => "the command line or an input makes no sense; nothing was done",
-            Exit::Partial => "some inputs were rejected, all others are done",
+            Exit::Partial => {
+                "some inputs were rejected, all others are done; or the time was up before the end"
+            }
             Exit::Failed => "operational failure: input or output, no space, output lost",
             Exit::NotFound => "not found",
             Exit::NoStore => "there is no store at the path",
@@ -178,20 +180,22 @@ pub(crate) const RESTORE: &[Exit] = &[
     Exit::Interrupted,
     Exit::Terminated,
 ];
+/// Exit codes of `manifest`.
+pub(crate) const MANIFEST: &[Exit] = RESTORE;
 /// Exit codes of `check`.
 pub(crate) const CHECK: &[Exit] = &[
     Exit::Done,
     Exit::Damage,
     Exit::Usage,
+    Exit::Partial,
     Exit::Failed,
     Exit::NoStore,
     Exit::Locked,
     Exit::Interrupted,
     Exit::Terminated,
 ];
-
-/// Exit codes of `repair`: a check with more to do.
-pub(crate) const REPAIR: &[Exit] = CHECK;
+/// Exit codes of `repair`.
+pub(crate) const REPAIR: &[Exit] = COMPACT;
 
 /// Exit codes of `compact`.
 pub(crate) const COMPACT: &[Exit] = &[

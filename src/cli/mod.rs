@@ -26,6 +26,7 @@ mod init;
 mod lookup;
 mod ls;
 mod man;
+mod manifest;
 mod output;
 mod progress;
 mod put;
@@ -34,6 +35,7 @@ mod restore;
 mod runs;
 mod signals;
 mod stats;
+mod stream;
 mod table;
 mod text;
 mod values;
@@ -92,6 +94,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<()> {
         Command::Runs => runs::run(context),
         Command::Ls(args) => ls::run(context, args),
         Command::Restore(args) => restore::run(context, args),
+        Command::Manifest(args) => manifest::run(context, args),
         Command::Check(args) => check::run(context, args),
         Command::Repair(args) => repair::run(context, args),
         Command::Compact(args) => compact::run(context, args),

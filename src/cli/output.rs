@@ -17,8 +17,10 @@ use crate::id::StoreId;
 
 use super::console::Console;
 
-/// Longest text of one field in a unit, in bytes; the rest is cut and said to be.
-pub(crate) const DETAIL_MAX_BYTES: usize = 32 << 10;
+/// Longest line that a unit makes, in bytes, unless it carries data of the store (`bundle`, and `snapshot` of `get`).
+pub(crate) const LINE_MAX_BYTES: usize = 64 << 10;
+/// Longest text of one field in a unit, in bytes as JSON has it; the rest is cut and said to be.
+pub(crate) const DETAIL_MAX_BYTES: usize = LINE_MAX_BYTES / 2;
 /// A reader of a slow stream sees a unit at most this much later.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -44,6 +46,8 @@ struct Stream {
     seq: u64,
     crc: Crc32,
     counts: Vec<(&'static str, u64)>,
+    /// What the last unit has besides what every command's has: fields as JSON has them, each after a comma.
+    ending: String,
 }
 
 /// The last unit.
@@ -85,7 +89,8 @@ impl Output {
         run: String,
         console: Console,
     ) -> Output {
-        let stream = Stream { command, run, store: None, seq: 0, crc: Crc32::new(), counts: Vec::new() };
+        let (counts, ending) = (Vec::new(), String::new());
+        let stream = Stream { command, run, store: None, seq: 0, crc: Crc32::new(), counts, ending };
         let inner = Inner { sink, stream, lost: None, flushed: Instant::now() };
         Output { inner: RefCell::new(inner), console, json, terminal }
     }
@@ -169,6 +174,18 @@ impl Output {
             Some((_, count)) => *count = count.saturating_add(number),
             None => counts.push((name, number)),
         }
+    }
+
+    /// Gives the last unit fields of its own; a later call takes their place.
+    ///
+    /// # Errors
+    /// `Io` if they cannot be encoded.
+    pub(crate) fn ending<T: Serialize>(&self, fields: &T) -> Result<()> {
+        let fields = to_json(fields)?;
+        let inner = fields.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+        let ending = if inner.is_empty() { String::new() } else { format!(",{inner}") };
+        self.inner.borrow_mut().stream.ending = ending;
+        Ok(())
     }
 
     /// Ends the stream, and writes out what is still held back. What fails is to be seen in
@@ -281,6 +298,8 @@ impl Inner {
             time: now(),
         };
         let fields = serde_json::to_string(&end)?;
+        let fields = fields.strip_suffix('}').unwrap_or_default();
+        let fields = format!("{fields}{}}}", self.stream.ending);
         self.put("end", &fields)
     }
 }
@@ -294,13 +313,27 @@ pub(crate) fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
 }
 
-/// Cuts a long text at a character border; tells whether it did.
+/// The present time in seconds since 1970.
+pub(crate) fn seconds_now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// Cuts a text that would be too long as JSON has it, at a character border; tells whether it did.
 pub(crate) fn clip(text: &str) -> (&str, bool) {
-    if text.len() <= DETAIL_MAX_BYTES {
-        return (text, false);
+    let mut len = 0usize;
+    for (at, character) in text.char_indices() {
+        // A control character becomes six, a quote or backslash two.
+        let cost = match character {
+            '"' | '\\' => 2,
+            '\0'..='\x1f' => 6,
+            other => other.len_utf8(),
+        };
+        len = len.saturating_add(cost);
+        if len > DETAIL_MAX_BYTES {
+            return (text.get(..at).unwrap_or_default(), true);
+        }
     }
-    let end = (0..=DETAIL_MAX_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    (text.get(..end).unwrap_or_default(), true)
+    (text, false)
 }
 
 /// Standard output as a plain `Write`, for a library call that produces data.

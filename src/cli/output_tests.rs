@@ -145,3 +145,30 @@ fn long_texts_are_clipped_at_a_character_border() {
     let (text, cut) = clip(&long[..long.len() - 2]);
     assert!(cut && text.len() <= DETAIL_MAX_BYTES);
 }
+
+/// A text of control characters was cut by its own length, and six times as long in its unit.
+#[test]
+fn a_unit_with_the_worst_of_details_fits_into_a_line() {
+    for character in ["\u{1}", "\"", "\\", "\n", "é", "\u{10ffff}"] {
+        let long = character.repeat(DETAIL_MAX_BYTES);
+        let (text, cut) = clip(&long);
+        let encoded = serde_json::to_string(text).unwrap();
+        assert!(cut && encoded.len() <= DETAIL_MAX_BYTES + 2, "{character:?}: {}", encoded.len());
+        assert!(encoded.len() > DETAIL_MAX_BYTES - 8, "{character:?}: {}", encoded.len());
+    }
+}
+
+#[test]
+fn the_last_unit_has_fields_of_the_command() {
+    let sink = Shared::default();
+    let out = output(&sink, true);
+    out.ending(&serde_json::json!({"known_bad": 1})).unwrap();
+    out.ending(&serde_json::json!({"known_bad": 2, "cursor": null})).unwrap();
+    out.end("complete", 1);
+    assert_eq!(lines(&sink)[1]["known_bad"], 2);
+    let sink = Shared::default();
+    let out = output(&sink, true);
+    out.ending(&serde_json::json!({})).unwrap();
+    out.end("complete", 0);
+    assert_eq!(lines(&sink)[1]["exit"], 0);
+}

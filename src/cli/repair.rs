@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::import::TreeSource;
 use crate::store::repair::{
-    FileRepair, Lost, LostKind, RepairOptions, RepairReport, RepairSource, SegmentRepair, Unknown,
+    Fate, FileRepair, Lost, LostKind, RepairOptions, RepairReport, RepairSource, SegmentRepair, Unknown,
 };
 use crate::store::{Store, View};
 
@@ -15,13 +15,21 @@ use super::args::RepairArgs;
 use super::context::{Context, segment_of};
 use super::exit::Exit;
 use super::lookup::{self, RunNames};
+use super::stream::{Named, Outcome};
 use super::text::{Text, show, show_path, show_size};
 
-/// A `repair` unit: one file that was, or would be, repaired.
+/// A `repair` unit: one file that was, or would be, repaired; or that needs no repair any more.
 #[derive(Serialize)]
 struct RepairUnit<'a> {
+    /// None: it is about a whole file. A `lost` unit is about a record.
+    key: Option<&'a str>,
     file: &'a str,
+    seg: Option<u32>,
+    off: Option<u64>,
     action: &'a str,
+    detail: &'a str,
+    #[serde(flatten)]
+    outcome: Outcome<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kept: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,6 +51,9 @@ struct LostUnit<'a> {
     seg: Option<u32>,
     off: Option<u64>,
     why: &'a str,
+    action: &'a str,
+    #[serde(flatten)]
+    fate: Outcome<'a>,
     dry_run: bool,
 }
 
@@ -60,24 +71,34 @@ struct UnknownUnit<'a> {
 /// Runs the command.
 ///
 /// # Errors
-/// `NoStore`, `Locked`, `Cancelled`, failures of the store. Losses are noted, not errors.
+/// `NoStore`, `Locked`, `Cancelled`, `BadInput` for results that cannot be used, failures of the store. Losses are noted,
+/// not errors.
 pub(crate) fn run(context: &Context, args: &RepairArgs) -> Result<()> {
     let store = context.open_damaged(args.dry_run)?;
-    let options = RepairOptions { dry_run: args.dry_run, accept_older: args.accept_older, scope: None };
-    carry_out(context, &store, options, args.source.as_deref()).map(|_| ())
+    let named = args.from.as_ref().map(|path| Named::read(path, store.id(), args.allow_incomplete));
+    let named = named.transpose()?;
+    if named.as_ref().is_some_and(Named::is_empty) {
+        return context.say("the results name no damage; nothing to repair");
+    }
+    let scope = named.as_ref().map(Named::scope);
+    let RepairArgs { dry_run, accept_older, .. } = *args;
+    let options = RepairOptions { scope: scope.as_ref(), dry_run, accept_older };
+    carry_out(context, &store, options, args.source.as_deref(), named.as_ref()).map(|_| ())
 }
 
 /// Repairs what a check has found and told.
 ///
 /// # Errors
 /// As of [`run`].
-pub(super) fn after_check(context: &Context) -> Result<()> {
+pub(super) fn after_check(context: &Context, named: &Named) -> Result<()> {
     let store = Store::open(&context.store)?;
-    if carry_out(context, &store, RepairOptions::default(), None)?.damage == 0 {
+    let report = carry_out(context, &store, RepairOptions::default(), None, Some(named))?;
+    if report.damage == 0 {
         // A finding that is not of the bytes: a content that does not say what was noted about it.
         context.note(Exit::Damage);
+        return Ok(());
     }
-    Ok(())
+    context.out.ending(&serde_json::json!({ "known_bad": report.remaining, "cursor": null }))
 }
 
 fn carry_out(
@@ -85,6 +106,7 @@ fn carry_out(
     store: &Store,
     options: RepairOptions<'_>,
     tree: Option<&Path>,
+    named: Option<&Named>,
 ) -> Result<RepairReport> {
     let stop = context.stop()?;
     let mut source = tree.map(TreeSource::open).transpose()?;
@@ -93,7 +115,8 @@ fn carry_out(
     let report = store.repair(context.writer_options(), options, source, &mut |at| meter.update(at), &stop);
     meter.finish();
     let report = report?;
-    Teller { context, view: None, names: RunNames::default(), dry_run: options.dry_run }.tell(&report)?;
+    Teller { context, view: None, names: RunNames::default(), named, dry_run: options.dry_run }
+        .tell(&report)?;
     Ok(report)
 }
 
@@ -101,6 +124,8 @@ struct Teller<'a> {
     context: &'a Context,
     view: Option<View>,
     names: RunNames,
+    /// What a check found before.
+    named: Option<&'a Named>,
     dry_run: bool,
 }
 
@@ -113,6 +138,7 @@ impl Teller<'_> {
         for segment in &report.segments {
             self.segment(segment)?;
         }
+        self.untouched(report)?;
         for lost in &report.lost {
             self.lost(lost)?;
         }
@@ -130,27 +156,93 @@ impl Teller<'_> {
         if self.context.out.is_json() { Ok(()) } else { self.context.out.line(text) }
     }
 
+    /// The state before and after of what was repaired, or would be.
+    fn outcome<'e>(&self, file: &str, is_there: bool, evidence: Option<&'e str>) -> Outcome<'e> {
+        let guess = if is_there { "corrupt" } else { "missing" };
+        let pre = self.named.and_then(|named| named.state(file)).unwrap_or(guess);
+        let post = if self.dry_run { pre } else { "ok" };
+        Outcome { pre, attempted: !self.dry_run, ok: !self.dry_run, post, quarantine: evidence }
+    }
+
     fn file(&self, file: &FileRepair) -> Result<()> {
-        let FileRepair { file, action, evidence } = file;
+        let FileRepair { file, action: detail, evidence } = file;
         let evidence = evidence.as_deref();
-        let (txn, kept, dry_run) = (None, None, self.dry_run);
-        self.context.out.unit("repair", &RepairUnit { file, action, kept, txn, evidence, dry_run })?;
+        let unit = RepairUnit {
+            key: None,
+            file,
+            seg: None,
+            off: None,
+            action: "rebuild",
+            detail,
+            outcome: self.outcome(file, evidence.is_some(), evidence),
+            kept: None,
+            txn: None,
+            evidence,
+            dry_run: self.dry_run,
+        };
+        self.context.out.unit("repair", &unit)?;
         let whence = evidence.map(|path| format!("; what was there is {path}")).unwrap_or_default();
-        self.line(&format!("{file}: {action}{whence}"))
+        self.line(&format!("{file}: {detail}{whence}"))
     }
 
     fn segment(&self, segment: &SegmentRepair) -> Result<()> {
         let file = format!("data/{}.seg", segment.segment);
-        let action = if segment.present { "replaced by what is intact in it" } else { "it is missing" };
+        let (action, detail) = if segment.present {
+            ("salvage", "replaced by what is intact in it")
+        } else {
+            ("declare_lost", "it is missing")
+        };
         let evidence = segment.evidence.as_deref();
-        let txn = (!self.dry_run).then_some(segment.commit.0);
-        let kept = Some(segment.kept);
-        let dry_run = self.dry_run;
-        let unit = RepairUnit { file: &file, action, kept, txn, evidence, dry_run };
+        let unit = RepairUnit {
+            key: None,
+            file: &file,
+            seg: Some(segment.segment.0),
+            off: None,
+            action,
+            detail,
+            outcome: self.outcome(&file, segment.present, evidence),
+            kept: Some(segment.kept),
+            txn: (!self.dry_run).then_some(segment.commit.0),
+            evidence,
+            dry_run: self.dry_run,
+        };
         self.context.out.unit("repair", &unit)?;
         let size = show_size(segment.bytes);
         let whence = evidence.map(|path| format!("; the original is in {path}")).unwrap_or_default();
-        self.line(&format!("{file}, {size}: {action}, {} live records{whence}", segment.kept))
+        self.line(&format!("{file}, {size}: {detail}, {} live records{whence}", segment.kept))
+    }
+
+    /// What the check named and the repair found nothing to do about: somebody has repaired, replaced or deleted it since; or
+    /// it cannot be repaired.
+    fn untouched(&self, report: &RepairReport) -> Result<()> {
+        for (file, was) in self.named.into_iter().flat_map(Named::all) {
+            let is_done = report.files.iter().any(|done| done.file == file)
+                || report.segments.iter().any(|done| segment_of(file) == Some(done.segment.0));
+            if is_done {
+                continue;
+            }
+            let left = report.left.iter().find(|(place, _)| place.file == file);
+            let (ok, now) = if left.is_some() { (false, was) } else { (true, "ok") };
+            let detail = left.map_or("nothing is wrong with it now", |(_, why)| why);
+            let unit = RepairUnit {
+                key: None,
+                file,
+                seg: segment_of(file),
+                off: None,
+                action: "none",
+                detail,
+                outcome: Outcome { pre: now, attempted: false, ok, post: now, quarantine: None },
+                kept: None,
+                txn: None,
+                evidence: None,
+                dry_run: self.dry_run,
+            };
+            self.context.out.unit("repair", &unit)?;
+            if ok {
+                self.line(&format!("{}: {detail}", show(file.as_bytes())))?;
+            }
+        }
+        Ok(())
     }
 
     fn lost(&mut self, lost: &Lost) -> Result<()> {
@@ -158,6 +250,14 @@ impl Teller<'_> {
         let name = lost.name().filter(|_| lost.kind != LostKind::Run);
         let (file, off) = (lost.place.file.as_str(), lost.place.offset);
         self.context.out.count(lost.fate.name(), 1);
+        let (action, ok, post) = match lost.fate {
+            Fate::Healed => ("reput_from_source", true, "ok"),
+            Fate::Older => ("accept_older", true, "ok"),
+            Fate::Lost => ("declare_lost", false, "lost"),
+        };
+        let pre = self.named.and_then(|named| named.state(file)).unwrap_or("corrupt");
+        let attempted = !self.dry_run;
+        let fate = Outcome { pre, attempted, ok: ok && attempted, post, quarantine: None };
         let unit = LostUnit {
             kind: lost.kind.name(),
             outcome: lost.fate.name(),
@@ -169,6 +269,8 @@ impl Teller<'_> {
             seg: segment_of(file),
             off,
             why: &lost.why,
+            action,
+            fate,
             dry_run: self.dry_run,
         };
         self.context.out.unit("lost", &unit)?;

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::id::{Instant, SegmentId, StoreId};
 use crate::limits;
 use crate::snapshot::run;
+use crate::store::check::Shard;
 
 /// Longest id that `put` takes, in bytes: with `.json` it must be a file name, at most 255 bytes long.
 pub(crate) const ID_MAX_BYTES: usize = 250;
@@ -73,6 +74,29 @@ pub(crate) fn seconds(text: &str) -> std::result::Result<Duration, String> {
     Duration::try_from_secs_f64(number).map_err(|_| "not a number of seconds".to_owned())
 }
 
+/// Reads a time that may be long: `90`, `90s`, `15min`, `8h`, `7d`, fractions allowed.
+pub(crate) fn span(text: &str) -> std::result::Result<Duration, String> {
+    let text = text.trim();
+    let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3_600.0,
+        "d" => 86_400.0,
+        other => return Err(format!("unknown unit {other:?}; use s, min, h or d")),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| "not a time, such as 90min".to_owned())?;
+    Duration::try_from_secs_f64(number * factor).map_err(|_| "not a time, such as 90min".to_owned())
+}
+
+/// Reads a part of several: `1/4`.
+pub(crate) fn shard(text: &str) -> std::result::Result<Shard, String> {
+    let parts = text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+    let (part, of) = parts.ok_or_else(|| "not a part, such as 1/4".to_owned())?;
+    Shard::new(part, of).map_err(|_| format!("of {of} parts there is none with number {part}"))
+}
+
 /// Reads a segment's number, also as its file's name: `3`, `0000000003`, `data/0000000003.seg`.
 pub(crate) fn segment(text: &str) -> std::result::Result<SegmentId, String> {
     let name = text.rsplit('/').next().unwrap_or(text);
@@ -133,6 +157,24 @@ mod tests {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         for text in ["", "x", "-1", "inf", "NaN", "1e300"] {
             assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn spans_have_units() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("1.5min", 90), ("2 h", 7200), ("7d", 604_800)] {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "d", "-1", "1y", "inf", "1e400", "1 d 2 h"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_are_counted_from_one() {
+        assert_eq!(shard("2/3"), Ok(Shard::new(2, 3).unwrap()));
+        for text in ["", "2", "0/3", "4/3", "1/0", "-1/3", "a/b", "1/2/3"] {
+            assert!(shard(text).is_err(), "{text}");
         }
     }
 

@@ -119,15 +119,14 @@ fn read(
     };
     let reads = scope.reads();
     let bytes = reads.iter().map(|(_, _, len)| u64::from(*len)).fold(0, u64::saturating_add);
-    let survey = Inspect { state, options, stop };
+    let CheckOptions { level, records, judge, .. } = *options;
+    let survey = Inspect { state, level, records, judge, stop };
     let mut pass = Pass::new(state, report, stop, &scope.skipped, bytes);
     let whole = std::thread::scope(|threads| {
         let mut source = Ahead::start(threads, &survey, &state.segments, jobs, reads);
         let mut position = LogPosition::default();
         let mut reader = LogReader::new(&state.segments, &mut position, &mut source, &mut pass);
-        if let Some(newest) = state.layers.first() {
-            reader.list_below(newest.covered().next_segment);
-        }
+        reader.missing(scope.missing());
         let cursor = walk(&mut reader, state, scope, options)?;
         let covered = state.layers.first().map(|layer| layer.covered()).filter(|_| cursor.is_none());
         let link =
@@ -153,6 +152,9 @@ fn walk(
         let is_read = matches!(part, Part::Read(_));
         // At least one, so that each run comes further.
         let late = is_read && has_read && options.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if late {
+            reader.missing(None);
+        }
         let turn = match part {
             Part::Read(_) if late => Turn::End,
             Part::Read(_) => Turn::Read,

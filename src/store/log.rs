@@ -9,7 +9,7 @@
 //! Bytes are read in pieces ([`piece`]), by other threads if the reader likes; what is here puts the pieces together. It
 //! keeps of a transaction what its survey notes, and no list of records.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::error::{Damage, Error, Result};
 use crate::format::commit::{COMMIT_DATA_LEN, CommitData};
@@ -153,8 +153,8 @@ pub(crate) struct LogReader<'r, S: Survey> {
     unresolved: Vec<Unresolved>,
     /// What is not told before these are resolved.
     waiting: VecDeque<SegmentEnd>,
-    /// Of segments below this number something else tells which are missing: the index.
-    listed_below: SegmentId,
+    /// Segments that are known to be missing; `None`: any may be, and nobody can tell.
+    missing: Option<BTreeSet<SegmentId>>,
     /// Segments that COMMITs name as holding their predecessor and that are not there, and those COMMITs.
     absent: Vec<(SegmentId, Location, u32, CommitId)>,
     /// The live segments by the last COMMIT that lists them, and where that COMMIT lies.
@@ -180,7 +180,7 @@ impl<'r, S: Survey> LogReader<'r, S> {
             known: true,
             unresolved: Vec::new(),
             waiting: VecDeque::new(),
-            listed_below: SegmentId(0),
+            missing: Some(BTreeSet::new()),
             absent: Vec::new(),
             listed: None,
             torn_header: None,
@@ -188,9 +188,10 @@ impl<'r, S: Survey> LogReader<'r, S> {
         }
     }
 
-    /// Leaves it to the caller to tell which segments below this number are missing.
-    pub(crate) fn list_below(&mut self, next: SegmentId) {
-        self.listed_below = next;
+    /// Leaves it to the caller to tell that these segments are missing. `None`, for who does not read the whole log: that any
+    /// are, as it takes the last COMMIT that lists segments to know which were compacted away.
+    pub(crate) fn missing(&mut self, missing: Option<BTreeSet<SegmentId>>) {
+        self.missing = missing;
     }
 
     /// Reads on through a segment. They come in ascending order.

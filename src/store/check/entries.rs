@@ -99,5 +99,6 @@ fn segment(
     let summary = &mut report.summary;
     summary.ok = summary.ok.saturating_add(claimed.snapshots.saturating_sub(gone));
     summary.segments = summary.segments.saturating_add(u64::from(told.present));
+    told.ok = claimed.snapshots.saturating_sub(gone);
     report.sink.segment(&told)
 }

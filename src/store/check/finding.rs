@@ -89,6 +89,8 @@ pub struct SegmentReport {
     pub records: u64,
     /// Live ones among them: PUT only.
     pub live: u64,
+    /// Live snapshots in it that are good.
+    pub ok: u64,
     /// Damaged places in it.
     pub bad: u64,
     /// Nothing can be appended to it any more.

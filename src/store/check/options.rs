@@ -57,7 +57,7 @@ impl fmt::Display for Shard {
 pub type Judge<'o> = &'o (dyn Fn(&Snapshot<'_>, &[u8]) -> Option<String> + Sync);
 
 /// Tells whether a segment of this length may be left out: it was found good not long ago.
-pub type Skip<'o> = &'o (dyn Fn(SegmentId, u64) -> bool + Sync);
+pub type Skip<'o> = &'o dyn Fn(SegmentId, u64) -> bool;
 
 /// What to check. The default is every checksum of the whole store, on one thread for each core.
 #[derive(Clone, Copy, Default)]

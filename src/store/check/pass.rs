@@ -28,7 +28,9 @@ pub(super) struct Pass<'p, 'r> {
     gone: (u64, u64),
     /// Segments in which bytes are no records.
     torn: BTreeSet<SegmentId>,
-    /// The system's refusal that is being told.
+    /// Segments that end too early.
+    cut: BTreeSet<SegmentId>,
+    /// Segments that need not be read.
     skipped: &'p BTreeSet<SegmentId>,
 }
 
@@ -50,6 +52,7 @@ impl<'p, 'r> Pass<'p, 'r> {
             open: BTreeMap::new(),
             gone: (0, 0),
             torn: BTreeSet::new(),
+            cut: BTreeSet::new(),
             skipped,
         }
     }
@@ -107,8 +110,11 @@ impl<'p, 'r> Pass<'p, 'r> {
         let keys = Keys(&state.segments);
         let mut wrong = Vec::new();
         let (torn, stop) = (&self.torn, self.stop);
+        let mut claimed = (0u64, 0u64);
         let told = self.claims.each(&mut |claim| {
             stop.check()?;
+            let count = if claim.kind == ClaimKind::Run { &mut claimed.1 } else { &mut claimed.0 };
+            *count = count.saturating_add(1);
             let is_there = || state.segments.ids().binary_search(&claim.at.segment).is_ok();
             // What is in places that do not hold was told there.
             if torn.contains(&claim.at.segment) || !is_there() {
@@ -123,6 +129,12 @@ impl<'p, 'r> Pass<'p, 'r> {
         match told {
             Err(Error::Damaged { place, damage }) => self.report.damage(place, damage)?,
             told => told?,
+        }
+        let found =
+            (self.counts.entries.saturating_add(self.gone.0), self.counts.runs.saturating_add(self.gone.1));
+        if claimed == found {
+            // What it counts and no record backs are runs whose own record is lost, and deletions that nothing needs any more.
+            return Ok(());
         }
         if wrong.is_empty() {
             let file = state.layers.first().map_or("index", |layer| layer.name());
@@ -151,6 +163,7 @@ impl LogSink<Noted> for Pass<'_, '_> {
         let segment = self.segment(id);
         segment.records = segment.records.saturating_add(counts.records);
         segment.live = segment.live.saturating_add(counts.live);
+        segment.ok = segment.ok.saturating_add(counts.ok);
         segment.bad = segment.bad.saturating_add(counts.bad);
         self.counts.entries = self.counts.entries.saturating_add(counts.entries);
         self.counts.runs = self.counts.runs.saturating_add(counts.runs);
@@ -180,6 +193,9 @@ impl LogSink<Noted> for Pass<'_, '_> {
         segment.bad = segment.bad.saturating_add(1);
         let is_refusal = matches!(damage, Damage::Unreadable { .. });
         segment.unreadable |= is_refusal;
+        if matches!(damage, Damage::CommitLost { .. } | Damage::Truncated { .. }) {
+            self.cut.insert(at.segment);
+        }
         let place = Pass::place(at);
         if is_refusal {
             self.report.refusal(place, &damage)?;
@@ -222,8 +238,11 @@ impl LogSink<Noted> for Pass<'_, '_> {
             report.bad = report.bad.saturating_add(1);
             self.report.damage(Place::whole(file_name(id)), Damage::Missing)?;
         }
-        if len.is_none() {
-            self.gone(Location { segment: id, offset: 0 }, Location { segment: id, offset: u32::MAX })?;
+        // What is not in the file, and what was behind its end.
+        let lost_from = if self.cut.contains(&id) { len } else { None };
+        if let Some(offset) = lost_from.or(len.is_none().then_some(0)) {
+            let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+            self.gone(Location { segment: id, offset }, Location { segment: id, offset: u32::MAX })?;
         }
         if read {
             let summary = &mut self.report.summary;

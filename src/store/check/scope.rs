@@ -76,6 +76,12 @@ impl Scope {
         self.parts.iter().all(|(_, part)| matches!(part, Part::Read(_) | Part::Missing | Part::Refused))
     }
 
+    /// Returns what is told to be missing, or cannot be opened; `None` if not the whole log is read.
+    pub(super) fn missing(&self) -> Option<BTreeSet<SegmentId>> {
+        let gone = |(_, part): &&(SegmentId, Part)| matches!(part, Part::Missing | Part::Refused);
+        self.is_whole().then(|| self.parts.iter().filter(gone).map(|(id, _)| *id).collect())
+    }
+
     /// Returns what is read: segments, with their first record and length.
     pub(super) fn reads(&self) -> Vec<(SegmentId, u32, u32)> {
         let read = |(id, part): &(SegmentId, Part)| match part {

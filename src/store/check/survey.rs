@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::finding::{Finding, RecordReport};
-use super::options::{CheckOptions, Level};
+use super::options::{Judge, Level};
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::put::{self, PutKind};
 use crate::format::record::{HEAD_LEN, Head, Tag};
@@ -108,7 +108,10 @@ enum Newest {
 pub(super) struct Inspect<'i> {
     /// With segments that are not mapped: an error of the disk must be an error here.
     pub(super) state: &'i State,
-    pub(super) options: &'i CheckOptions<'i>,
+    pub(super) level: Level,
+    /// Whether good records are told of too.
+    pub(super) records: bool,
+    pub(super) judge: Option<Judge<'i>>,
     pub(super) stop: &'i Stop,
 }
 
@@ -131,7 +134,7 @@ impl Survey for Inspect<'_> {
             }
             return Ok(());
         }
-        if self.options.level == Level::Content && seen.kind == Some(PutKind::Snapshot) {
+        if self.level == Level::Content && seen.kind == Some(PutKind::Snapshot) {
             return self.judge(walk, head, seen, notes);
         }
         notes.queue.push(seen);
@@ -190,7 +193,7 @@ impl Inspect<'_> {
                     }
                     _ => {}
                 }
-                if self.options.records {
+                if self.records {
                     let name = put.name(key).ok().map(Cow::into_owned);
                     seen.rare.get_or_insert_default().name = name;
                 }
@@ -216,7 +219,7 @@ impl Inspect<'_> {
             let record = Record { head: *head, data, dictionary };
             let judged = Snapshot::new(&self.state.segments, seen.at, record).and_then(|snapshot| {
                 let body = snapshot.body()?;
-                Ok(self.options.judge.and_then(|judge| judge(&snapshot, &body)))
+                Ok(self.judge.and_then(|judge| judge(&snapshot, &body)))
             });
             let reason = match judged {
                 Ok(reason) => reason,
@@ -318,7 +321,7 @@ impl Inspect<'_> {
             add(&mut counts.bad);
             notes.told.push(Told::Finding(about(seen, Damage::Index { what }, Some(true))));
         }
-        if self.options.records {
+        if self.records {
             let Seen { at, key, size: len, kind, txn, .. } = *seen;
             let (live, name) = (is_this, rare.name);
             notes.told.push(Told::Record(RecordReport { at, len, key, name, kind, txn, live, good }));

@@ -155,13 +155,16 @@ impl<S: Survey> LogReader<'_, S> {
     }
 
     fn is_absent(&mut self, segment: SegmentId, at: Location, len: u32, commit: CommitId) {
-        if segment >= self.listed_below {
+        if self.missing.as_ref().is_some_and(|missing| !missing.contains(&segment)) {
             self.absent.push((segment, at, len, commit));
         }
     }
 
     /// A predecessor in a segment that compaction left out is no loss; any other is.
     fn judge_absent(&mut self) -> Result<()> {
+        if self.missing.is_none() {
+            return Ok(());
+        }
         for (segment, at, len, commit) in std::mem::take(&mut self.absent) {
             let compacted = self.listed.as_ref().is_some_and(|(live, own)| {
                 segment < *own && !live.iter().any(|(first, last)| (*first..=*last).contains(&segment))

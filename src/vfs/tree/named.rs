@@ -1,0 +1,41 @@
+//! Files that a person named: read from start to end, or asked where they are.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::target::parent_of;
+use crate::error::{Error, Result};
+
+/// An open input: a file, or a pipe until its end.
+#[derive(Debug)]
+pub struct InputFile(File);
+
+impl Read for InputFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+/// Opens an input of any length. Not buffered.
+///
+/// # Errors
+/// `Io`, an absent file included.
+#[expect(clippy::disallowed_methods, reason = "the home of file access")]
+pub fn open_input(path: &Path) -> Result<InputFile> {
+    let file = OpenOptions::new().read(true).open(path).map_err(|error| Error::io("open", path, error))?;
+    Ok(InputFile(file))
+}
+
+/// Tells whether a file of this path lies in a directory, or would once it is created, links followed.
+///
+/// # Errors
+/// `Io` if one of the two cannot be followed, as where the file's own directory is absent.
+pub fn lies_in(path: &Path, directory: &Path) -> Result<bool> {
+    let follow = |path: &Path| fs::canonicalize(path).map_err(|error| Error::io("find", path, error));
+    let place: PathBuf = match fs::canonicalize(path) {
+        Ok(found) => found,
+        Err(_) => follow(parent_of(path))?,
+    };
+    Ok(place.starts_with(follow(directory)?))
+}

@@ -1,0 +1,133 @@
+//! S2, S3, S5, S6, S23: what damage looks like.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::{change, damage, end, middle, place, remove_index, segment, segments_of, states, store};
+use crate::common::{Dir, of_type, read_tree};
+
+/// Bytes of a record before its data.
+const HEAD_LEN: u64 = 45;
+
+#[test]
+fn s2_a_flipped_byte_of_each_field_costs_exactly_its_record() {
+    let dir = store(3, 20);
+    let at = middle(&dir, 2);
+    let healthy = states(&dir.units(0, &["check", "--all"]));
+    let intact = fs::read(segment(&dir, 2)).unwrap();
+    for (field, offset) in
+        [("head crc", 0), ("size", 4), ("tag", 8), ("key", 9), ("data crc", 41), ("payload", HEAD_LEN + 20)]
+    {
+        change(&segment(&dir, 2), at.1 + offset, |bytes| bytes[0] ^= 0x10);
+        let units = dir.units(1, &["check", "--all"]);
+        let found = states(&units);
+        let mut expect = healthy.clone();
+        expect.insert(at, "corrupt".to_owned());
+        assert_eq!(found, expect, "{field}");
+        assert_eq!(segments_of(&units).len(), 3, "{field}");
+        assert_eq!(of_type(&units, "segment")[1]["state"], "corrupt", "{field}");
+        assert_eq!(
+            (&end(&units)["status"], &end(&units)["known_bad"]),
+            (&"complete".into(), &1.into()),
+            "{field}"
+        );
+        fs::write(segment(&dir, 2), &intact).unwrap();
+    }
+    change(&segment(&dir, 2), 0, |bytes| bytes[0] ^= 0x10);
+    let units = dir.units(1, &["check"]);
+    let bad = of_type(&units, "result").into_iter().filter(|unit| unit["severity"] == "damage");
+    assert!(bad.into_iter().all(|unit| unit["seg"] == 2), "{units:#?}");
+}
+
+#[test]
+fn s3_a_missing_segment_is_missing_and_the_others_are_checked() {
+    let whole = store(3, 10);
+    for number in 1..=3 {
+        let path = segment(&whole, number);
+        let bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let units = whole.units(1, &["check"]);
+        let missing = of_type(&units, "result");
+        assert!(
+            missing.iter().any(|unit| unit["state"] == "missing" && unit["seg"] == number),
+            "segment {number}: {missing:#?}"
+        );
+        let told = segments_of(&units);
+        assert!((1..=3).all(|other| other == number || told.contains(&other)), "{told:?}");
+        fs::write(&path, bytes).unwrap();
+        whole.expect(0, &["check"]);
+    }
+}
+
+fn index(dir: &Dir) -> PathBuf {
+    let names = fs::read_dir(dir.store()).unwrap().map(|entry| entry.unwrap().path());
+    let is_index = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("index.");
+    names.into_iter().filter(is_index).max().unwrap()
+}
+
+#[test]
+fn s5_a_bad_index_is_a_mismatch_that_check_leaves_and_repair_builds_anew() {
+    let dir = store(3, 10);
+    let manifest = |code| {
+        let units = dir.units(code, &["manifest"]);
+        of_type(&units, "object").into_iter().map(place).collect::<Vec<_>>()
+    };
+    let objects = manifest(0);
+    let intact = fs::read(index(&dir)).unwrap();
+    let foreign = Dir::new();
+    foreign.expect(0, &["init"]);
+    super::import_run_as(&foreign, 1, 0..10);
+    let cut = intact[..intact.len() / 2].to_vec();
+    let flipped: Vec<u8> =
+        intact.iter().enumerate().map(|(at, byte)| if at == 4100 { byte ^ 1 } else { *byte }).collect();
+    for (what, bytes) in [("cut", cut), ("flipped", flipped), ("foreign", fs::read(index(&foreign)).unwrap())]
+    {
+        fs::write(index(&dir), bytes).unwrap();
+        let before = read_tree(&dir.store());
+        let units = dir.units(1, &["check"]);
+        assert!(before == read_tree(&dir.store()), "{what}: check writes nothing");
+        let bad: Vec<_> =
+            of_type(&units, "result").into_iter().filter(|unit| unit["severity"] == "damage").collect();
+        assert!(!bad.is_empty());
+        for unit in bad {
+            assert_eq!(
+                (&unit["state"], &unit["fix"]),
+                (&"index_mismatch".into(), &"index".into()),
+                "{what}: {unit}"
+            );
+        }
+        dir.expect(0, &["repair"]);
+        dir.expect(0, &["check", "--level", "content"]);
+        assert_eq!(manifest(0), objects, "{what}");
+    }
+    // An absent index is no damage: the next writer makes it.
+    remove_index(&dir);
+    dir.expect(0, &["check"]);
+    assert_eq!(manifest(0), objects);
+}
+
+#[test]
+fn s6_a_size_that_no_record_has_is_damage_and_no_more() {
+    let dir = store(3, 20);
+    let at = middle(&dir, 2);
+    let intact = fs::read(segment(&dir, 2)).unwrap();
+    for size in [0, 8, u32::MAX, u32::try_from(intact.len()).unwrap() + 1] {
+        change(&segment(&dir, 2), at.1 + 4, |bytes| bytes[..4].copy_from_slice(&size.to_le_bytes()));
+        for level in ["crc", "content"] {
+            let units = dir.units(1, &["check", "--level", level]);
+            assert_eq!(segments_of(&units).len(), 3, "{size} at {level}");
+            assert_eq!(states(&units).keys().next(), Some(&at), "{size} at {level}");
+        }
+        fs::write(segment(&dir, 2), &intact).unwrap();
+    }
+}
+
+#[test]
+fn s23_a_compaction_does_not_wash_damage_away() {
+    let dir = store(3, 20);
+    let at = damage(&dir, 2);
+    dir.expect(0, &["delete", &super::id(3)]);
+    dir.expect(1, &["compact", "--threshold", "1"]);
+    let units = dir.units(1, &["check"]);
+    assert_eq!(states(&units).get(&at).map(String::as_str), Some("corrupt"));
+}

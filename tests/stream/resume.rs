@@ -1,0 +1,132 @@
+//! S13, S14, S15: going on with what an earlier run wrote.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::{damage, end, id, import_run, place, segments_of, states, store, units_of};
+use crate::common::{Dir, of_type, read_tree, text};
+
+/// Runs a check until the time is up, which is after the first segment; returns the file with what it wrote.
+fn begun(dir: &Dir, code: i32, more: &[&str]) -> PathBuf {
+    let file = dir.path("results");
+    fs::write(
+        &file,
+        dir.expect(code, &[&["--json", "check", "--all", "--max-duration", "0"], more].concat()),
+    )
+    .unwrap();
+    file
+}
+
+/// The places of all objects, as the manifest has them.
+fn objects(dir: &Dir) -> Vec<super::At> {
+    of_type(&dir.units(0, &["manifest"]), "object").into_iter().map(place).collect()
+}
+
+#[test]
+fn s13_a_file_that_is_cut_anywhere_goes_on_from_its_last_whole_checkpoint_and_is_not_repaired_from() {
+    let dir = store(3, 5);
+    damage(&dir, 2);
+    let whole = dir.expect(1, &["--json", "check", "--all"]);
+    let starts: Vec<usize> = (0..whole.len()).filter(|at| *at == 0 || whole[at - 1] == b'\n').collect();
+    let (checkpoint, last) = (starts[starts.len() - 2], starts[starts.len() - 1]);
+    let file = dir.path("cut");
+    let expect = states(&units_of(&whole));
+    let before = read_tree(&dir.store());
+    // Every byte is the business of the reader's own tests.
+    for cut in (checkpoint..whole.len()).step_by(9).chain([last - 1, last, whole.len() - 1]) {
+        fs::write(&file, &whole[..cut]).unwrap();
+        let rest = dir.units(1, &["check", "--all", "--resume", text(&file)]);
+        let expect_segments = if cut < last { vec![3] } else { vec![] };
+        assert_eq!(segments_of(&rest).into_iter().collect::<Vec<_>>(), expect_segments, "cut at {cut}");
+        assert_eq!(end(&rest)["known_bad"], 1, "what was found before is known");
+        let mut all = states(&units_of(&whole[..cut]));
+        all.extend(states(&rest));
+        assert_eq!(all, expect);
+        let told = dir.run(&["repair", "--from", text(&file)]);
+        assert_eq!(told.status.code(), Some(2), "cut at {cut}");
+        assert!(String::from_utf8_lossy(&told.stderr).contains("--allow-incomplete"));
+    }
+    assert!(before.keys().eq(read_tree(&dir.store()).keys()), "nothing was repaired");
+    fs::write(&file, &whole[..last]).unwrap();
+    dir.expect(1, &["repair", "--from", text(&file), "--allow-incomplete"]);
+    dir.expect(0, &["check"]);
+}
+
+#[test]
+fn s14_after_an_import_a_compaction_or_a_repair_nothing_new_or_moved_is_passed_over() {
+    let dir = store(4, 10);
+    let file = begun(&dir, 3, &[]);
+    import_run(&dir, 5, 0..10);
+    dir.expect(0, &["delete", &id(1)]);
+    let gone_on = |code: i32| {
+        let rest = dir.units(code, &["check", "--all", "--resume", text(&file)]);
+        let told = states(&[units_of(&fs::read(&file).unwrap()), rest].concat());
+        assert!(objects(&dir).iter().all(|at| told.get(at).is_some_and(|state| state == "ok")));
+    };
+    gone_on(0);
+    // All that was checked moves behind what was not.
+    dir.expect(0, &["compact", "--threshold", "1"]);
+    let (first, _) = objects(&dir)[0];
+    assert!(first > 4, "{first}");
+    gone_on(0);
+    let file = begun(&dir, 3, &[]);
+    let last = objects(&dir).last().unwrap().0;
+    damage(&dir, last);
+    dir.expect(1, &["repair"]);
+    let rest = dir.units(0, &["check", "--all", "--resume", text(&file)]);
+    let told = states(&[units_of(&fs::read(&file).unwrap()), rest].concat());
+    assert!(objects(&dir).iter().all(|at| told.get(at).is_some_and(|state| state == "ok")));
+}
+
+#[test]
+fn s15_a_file_of_another_store_level_part_or_command_is_refused() {
+    let dir = store(2, 5);
+    let file = begun(&dir, 3, &[]);
+    let path = text(&file);
+    let other = Dir::new();
+    other.expect(0, &["init"]);
+    let before = (read_tree(&dir.store()), fs::read(&file).unwrap());
+    let refused = |dir: &Dir, args: &[&str], why: &str| {
+        let output = dir.run(args);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
+        assert!(told.contains(why), "{args:?}: {told}");
+    };
+    refused(&dir, &["check", "--resume", path, "--level", "content"], "level crc, not content");
+    refused(&dir, &["check", "--resume", path, "--shard", "1/2"], "shard none, not 1/2");
+    refused(&dir, &["manifest", "--resume", path], "command check, not manifest");
+    refused(&other, &["check", "--resume", path], "is of store");
+    refused(&other, &["repair", "--from", path], "another store");
+    refused(&dir, &["check", "--resume", "nowhere"], "no such file");
+    refused(&dir, &["repair", "--from", "nowhere"], "no such file");
+    for (content, why) in [("", "no run"), ("{}\n{}\n", "line 1"), ("\u{0}", "no run")] {
+        let bad = dir.path("bad");
+        fs::write(&bad, content).unwrap();
+        refused(&dir, &["check", "--resume", text(&bad)], why);
+    }
+    let manifest = dir.path("manifest");
+    fs::write(&manifest, dir.expect(0, &["--json", "manifest"])).unwrap();
+    refused(&dir, &["repair", "--from", text(&manifest)], "no results of a check");
+    assert!(before == (read_tree(&dir.store()), fs::read(&file).unwrap()), "nothing was changed");
+}
+
+#[test]
+fn a_manifest_goes_on_too() {
+    let dir = store(3, 10);
+    let whole = objects(&dir);
+    let file = dir.path("list");
+    fs::write(&file, dir.expect(3, &["--json", "manifest", "--max-duration", "0"])).unwrap();
+    for _ in 0..2 {
+        let more = dir.run(&["--json", "manifest", "--max-duration", "0", "--resume", text(&file)]).stdout;
+        let all = [fs::read(&file).unwrap(), more].concat();
+        fs::write(&file, all).unwrap();
+    }
+    let units = units_of(&fs::read(&file).unwrap());
+    assert_eq!(of_type(&units, "object").into_iter().map(place).collect::<Vec<_>>(), whole);
+    assert_eq!(end(&units)["status"], "complete");
+    let runs = of_type(&units, "begin");
+    assert_eq!((runs.len(), &runs[2]["resumed"]), (3, &runs[1]["run"]));
+    let plain = String::from_utf8(dir.expect(0, &["manifest"])).unwrap();
+    assert_eq!(plain.lines().count(), 30);
+    assert!(plain.starts_with(&format!("20240101T000100Z\t{}\t", id(0))), "{plain}");
+}

@@ -10,6 +10,7 @@ use crate::store::repair::{
     Fate, FileRepair, Lost, LostKind, RepairOptions, RepairReport, RepairSource, SegmentRepair, Unknown,
 };
 use crate::store::{Store, View};
+use crate::vfs::tree;
 
 use super::args::RepairArgs;
 use super::context::{Context, segment_of};
@@ -94,7 +95,7 @@ pub(super) fn after_check(context: &Context, named: &Named) -> Result<()> {
     let store = Store::open(&context.store)?;
     let report = carry_out(context, &store, RepairOptions::default(), None, Some(named))?;
     if report.damage == 0 {
-        // A finding that is not of the bytes: a content that does not say what was noted about it.
+        // A finding that is not of the bytes, or one of bytes that are gone since: the next check tells.
         context.note(Exit::Damage);
         return Ok(());
     }
@@ -222,8 +223,15 @@ impl Teller<'_> {
                 continue;
             }
             let left = report.left.iter().find(|(place, _)| place.file == file);
-            let (ok, now) = if left.is_some() { (false, was) } else { (true, "ok") };
-            let detail = left.map_or("nothing is wrong with it now", |(_, why)| why);
+            let (ok, detail) = match left {
+                Some((_, why)) => (false, why.as_str()),
+                None if self.has_bad_content(file)? => {
+                    self.context.note(Exit::Damage);
+                    (false, "its bytes are as they were written; no repair changes what they say")
+                }
+                None => (true, "nothing is wrong with it now"),
+            };
+            let now = if ok { "ok" } else { was };
             let unit = RepairUnit {
                 key: None,
                 file,
@@ -238,11 +246,17 @@ impl Teller<'_> {
                 dry_run: self.dry_run,
             };
             self.context.out.unit("repair", &unit)?;
-            if ok {
+            if left.is_none() {
                 self.line(&format!("{}: {detail}", show(file.as_bytes())))?;
             }
         }
         Ok(())
+    }
+
+    /// Tells whether a file that is still there has something in it that no repair changes.
+    fn has_bad_content(&self, file: &str) -> Result<bool> {
+        let is_named = self.named.is_some_and(|named| named.has_bad_content(file));
+        Ok(is_named && tree::kind_at(&self.context.store.join(file))?.is_some())
     }
 
     fn lost(&mut self, lost: &Lost) -> Result<()> {

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use stix_store::{Body, CreateOptions, Put, PutKind, Store, WriterOptions};
 
 use super::{change, damage, id, run, segment, store, write_run};
-use crate::common::{Dir, of_type, read_tree, sample, text};
+use crate::common::{Dir, instant, of_type, read_tree, sample, text};
 
 /// Checks, and returns the file with the results.
 fn results(dir: &Dir, code: i32) -> PathBuf {
@@ -120,6 +121,28 @@ fn a_damaged_copy_of_a_real_store_is_healed_from_its_results_and_its_source() {
             .collect::<std::collections::BTreeMap<_, _>>()
     };
     assert_eq!(keys(&healed), keys(&manifest));
+}
+
+/// A payload whose bytes hold and that is no backup file: only a library user can have put it. The repair, which is about bytes,
+/// said that nothing was wrong with it.
+#[test]
+fn what_no_repair_can_change_is_said_to_be_so() {
+    let dir = Dir::new();
+    let store = Store::create(dir.store(), &CreateOptions::default()).unwrap();
+    let mut writer = store.writer(&WriterOptions::default()).unwrap();
+    let name = run(1);
+    let (key, _) = writer.put_run(instant(&name), &name, &[]).unwrap();
+    let (kind, body) = (PutKind::Snapshot, Body::Raw(b"[]"));
+    let put = Put { name: id(1).as_bytes(), run: key, kind, meta: b"\x80", object: 0..2, body };
+    writer.put(&put).unwrap();
+    writer.commit().unwrap();
+    writer.close().unwrap();
+    dir.expect(0, &["check"]);
+    let file = dir.path("results");
+    fs::write(&file, dir.expect(1, &["--json", "check", "--level", "content"])).unwrap();
+    let units = dir.units(1, &["repair", "--from", text(&file)]);
+    assert_eq!(repairs(&units), [json!(["corrupt", "none", false, "corrupt"])]);
+    dir.expect(1, &["check", "--level", "content", "--repair"]);
 }
 
 #[test]

@@ -36,10 +36,10 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) scan: ScanArgs,
     /// Keep in FILE, outside the store, which segments were checked when, and what was found
-    #[arg(long, env = "STORE_RECORD", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
     /// Pass over segments that the record calls good, no longer ago than this: 7d, 12h, 3600
-    #[arg(long, env = "STORE_MAX_AGE", value_name = "AGE", requires = "record", value_parser = values::span)]
+    #[arg(long, value_name = "AGE", requires = "record", value_parser = values::span)]
     pub(crate) max_age: Option<Duration>,
     /// Tell of each good snapshot too
     #[arg(long)]

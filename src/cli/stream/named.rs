@@ -25,6 +25,9 @@ pub(crate) struct Named {
     /// Other files.
     pub(crate) files: BTreeSet<String>,
     states: BTreeMap<String, &'static str>,
+    /// Files that hold something whose bytes are as they were written, and that does not say what was noted about it. A
+    /// repair, which is about bytes, finds nothing wrong with them.
+    contents: BTreeSet<String>,
 }
 
 impl Named {
@@ -65,8 +68,16 @@ impl Named {
         self.states.is_empty()
     }
 
-    /// Notes that a file was found in a state.
-    pub(crate) fn add(&mut self, file: &str, state: &'static str) {
+    /// Tells whether all that is wrong with a file may be what its bytes say.
+    pub(crate) fn has_bad_content(&self, file: &str) -> bool {
+        self.contents.contains(file)
+    }
+
+    /// Notes that a file was found in a state, with the code of the finding.
+    pub(crate) fn add(&mut self, file: &str, state: &'static str, code: &str) {
+        if code == "content" {
+            self.contents.insert(file.to_owned());
+        }
         match segment_of(file) {
             Some(segment) => self.segments.insert(SegmentId(segment)),
             None => self.files.insert(file.to_owned()),
@@ -92,7 +103,7 @@ impl Named {
     fn take(&mut self, unit: &Unit) -> bool {
         let is_damage = unit.r#type == "result" && unit.severity.as_deref() == Some("damage");
         let Some(file) = unit.file.as_ref().filter(|_| is_damage) else { return true };
-        self.add(file, known(unit.state.as_deref()));
+        self.add(file, known(unit.state.as_deref()), unit.code.as_deref().unwrap_or_default());
         self.files.len() <= FILES_MAX && self.segments.len() <= SEGMENTS_MAX && file.len() <= NAME_MAX_BYTES
     }
 }

@@ -40,6 +40,7 @@ pub(super) struct Unit {
     pub(super) done: Option<Done>,
     pub(super) file: Option<String>,
     pub(super) state: Option<String>,
+    pub(super) code: Option<String>,
     pub(super) severity: Option<String>,
     units: Option<u64>,
     digest: Option<String>,
@@ -84,24 +85,21 @@ impl<R: BufRead> Units<R> {
     pub(super) fn next(&mut self) -> Result<Option<Unit>> {
         while let Some(line) = self.line()? {
             let begins = line.starts_with(BEGIN);
-            let Ok(unit) = serde_json::from_slice::<Unit>(&line) else {
-                if let Some(at) = memchr::memmem::find(&line, BEGIN).filter(|at| *at > 0) {
-                    self.rest = line.get(at..).map(<[u8]>::to_vec);
-                    continue;
+            let is_cut = !line.ends_with(b"\n");
+            match serde_json::from_slice::<Unit>(&line) {
+                // A number or a name may be cut and still be one.
+                Ok(unit) if !is_cut => {
+                    self.accept(&unit, &line, begins)?;
+                    return Ok(Some(unit));
                 }
-                // Only the last line of a file may be cut off.
-                return if line.ends_with(b"\n") {
-                    Err(self.refused("is no unit of a stream"))
-                } else {
-                    Ok(None)
-                };
-            };
-            // A number or a name may be cut and still be one.
-            if !line.ends_with(b"\n") {
-                return Ok(None);
+                // Only the last line of a file may be cut off, and one that a run was appended to.
+                _ if is_cut => {}
+                _ => match memchr::memmem::rfind(&line, BEGIN).filter(|at| *at > 0) {
+                    Some(at) => self.rest = line.get(at..).map(<[u8]>::to_vec),
+                    None => return Err(self.refused("is no unit of a stream")),
+                },
             }
-            self.accept(&unit, &line, begins)?;
-            return Ok(Some(unit));
+            self.ended = false;
         }
         Ok(None)
     }
@@ -209,7 +207,7 @@ mod tests {
         for (changed, line) in [
             (text.replace("\"seg\":1", "\"seg\":2"), "line 4"),
             (text.replace("\"seq\":2", "\"seq\":3"), "line 3"),
-            (text.replace("{\"v\":1,\"type\":\"segment\"", "segment"), "line 3"),
+            (text.replace("{\"v\":1,\"type\":\"segment\"", "segment"), "line 2"),
             (text.replace("\"v\":1,\"type\":\"checkpoint\"", "\"v\":2,\"type\":\"checkpoint\""), "line 3"),
             (format!("{text}{text}").replacen("begin", "began", 1), "line 1"),
             ("x".repeat(1 << 20), "line 1"),

@@ -110,7 +110,7 @@ impl CheckSink for Sink<'_> {
         let verdict = Verdict::of(finding);
         let path = self.path(finding);
         let parts = parts(path.as_ref());
-        self.wrong.add(finding, verdict.state, parts.as_deref());
+        self.wrong.add(finding, verdict, parts.as_deref());
         let detail = describe(finding);
         if !self.context.out.is_json() {
             let line = human(finding, parts, &detail);

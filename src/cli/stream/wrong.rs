@@ -8,6 +8,7 @@ use crate::store::check::{Finding, Severity};
 use super::super::context::{Context, segment_of};
 use super::super::text::{show, show_path};
 use super::Named;
+use super::states::Verdict;
 
 /// Damaged files that the last lines name.
 const SHOWN_FILES: usize = 5;
@@ -31,13 +32,13 @@ pub(crate) struct Wrong {
 
 impl Wrong {
     /// Adds a finding; a notice is nothing wrong.
-    pub(super) fn add(&mut self, finding: &Finding, state: &'static str, path: Option<&[&[u8]]>) {
+    pub(super) fn add(&mut self, finding: &Finding, verdict: Verdict, path: Option<&[&[u8]]>) {
         if finding.severity != Severity::Damage {
             return;
         }
         let places = self.files.entry(finding.place.file.clone()).or_default();
         *places = places.saturating_add(1);
-        self.named_files.add(&finding.place.file, state);
+        self.named_files.add(&finding.place.file, verdict.state, verdict.code);
         if finding.live != Some(true) {
             return;
         }

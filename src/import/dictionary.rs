@@ -1,7 +1,10 @@
 //! The first group of an import that is to train a dictionary: held back, unencoded, until that is decided.
 
+use std::thread;
+
 use super::prepare::{Content, Done, Payload};
 use crate::limits::{DICTIONARY_MIN_RECORDS, GROUP_MAX_BYTES, GROUP_MAX_RECORDS};
+use crate::segment::Encoder;
 
 /// Most bytes held while too few records have come: a few huge files at the start of a tree are not to
 /// decide that the store does without a dictionary.
@@ -44,9 +47,32 @@ impl Held {
         (samples.len() >= DICTIONARY_MIN_RECORDS).then_some(samples)
     }
 
-    /// Gives the items back.
-    pub(super) fn into_items(self) -> Vec<Done> {
+    /// Gives the items back, encoded on so many threads: nobody else has anything to do meanwhile. What does not encode stays
+    /// as it is, for the store to say why.
+    pub(super) fn into_encoded(mut self, encoder: &Encoder, threads: usize) -> Vec<Done> {
+        let share = self.items.len().div_ceil(threads.max(1)).max(1);
+        thread::scope(|scope| {
+            let mut shares = self.items.chunks_mut(share);
+            let own = shares.next();
+            for share in shares {
+                let mut encoder = encoder.clone();
+                scope.spawn(move || encode(share, &mut encoder));
+            }
+            encode(own.unwrap_or_default(), &mut encoder.clone());
+        });
         self.items
+    }
+}
+
+fn encode(items: &mut [Done], encoder: &mut Encoder) {
+    for item in items {
+        if let Done::File(file) = item
+            && let Content::New { payload, .. } = &mut file.content
+            && let Payload::Raw(bytes) = payload
+            && let Ok(encoded) = encoder.encode(bytes)
+        {
+            *payload = Payload::Encoded(encoded);
+        }
     }
 }
 

@@ -29,6 +29,7 @@ struct Pipeline<'a> {
     committer: Committer<'a, StoreTarget<'a>>,
     slot: Arc<EncoderSlot>,
     gate: Arc<Gate>,
+    threads: usize,
     stop: &'a Stop,
 }
 
@@ -40,6 +41,10 @@ pub(super) fn run(
     sink: &mut dyn ImportSink,
     stop: &Stop,
 ) -> Result<ImportSummary> {
+    let threads = match options.jobs {
+        0 => thread::available_parallelism().map_or(1, |cores| usize::from(cores).min(JOBS_MAX)),
+        jobs => jobs.min(JOBS_MAX),
+    };
     let tree = Tree::open(source)?;
     let base = writer.view()?;
     let wants_dictionary = writer.wants_dictionary() && !options.dry_run;
@@ -57,11 +62,8 @@ pub(super) fn run(
         committer: Committer::new(target, sink, options.dry_run, removals),
         slot: Arc::clone(&slot),
         gate: Arc::clone(&gate),
+        threads,
         stop,
-    };
-    let threads = match options.jobs {
-        0 => thread::available_parallelism().map_or(1, |cores| usize::from(cores).min(JOBS_MAX)),
-        jobs => jobs.min(JOBS_MAX),
     };
     let mut make_worker = || Preparer::new(base.clone(), Arc::clone(&slot), options.dry_run);
     window::run(&mut pipeline, &mut make_worker, threads, &gate, stop)?;
@@ -97,9 +99,10 @@ impl Pipeline<'_> {
             let trained = writer.train_dictionary(&samples)?;
             tracing::debug!(trained, samples = samples.len(), "dictionary");
         }
-        self.slot.set(writer.encoder());
+        let encoder = writer.encoder();
+        self.slot.set(encoder.clone());
         self.gate.set_limit(WINDOW_MAX_BYTES);
-        for done in held.into_items() {
+        for done in held.into_encoded(&encoder, self.threads) {
             self.stop.check()?;
             self.committer.take(done)?;
         }

@@ -31,7 +31,7 @@ fn a_tree_of_too_few_records_trains_nothing() {
     let mut held = hold(DICTIONARY_MIN_RECORDS - 1, 100);
     held.push(same());
     assert!(!held.is_ready() && held.samples().is_none());
-    assert_eq!(held.into_items().len(), DICTIONARY_MIN_RECORDS);
+    assert_eq!(held.into_encoded(&Encoder::raw(), 2).len(), DICTIONARY_MIN_RECORDS);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub const DELTAS_MAX: usize = 8;
 pub const GROUP_MAX_RECORDS: u64 = 65_536;
 /// Bytes of source files after which import commits.
 pub const GROUP_MAX_BYTES: u64 = 16 << 20;
+/// Bytes of source files that an import holds in memory at a time.
+pub const IMPORT_MEMORY_DEFAULT_BYTES: u64 = 256 << 20;
 /// Most segments in a store: the index numbers them with 19 bits.
 pub const SEGMENT_COUNT_MAX: u64 = 1 << 19;
 /// Most entries in an index: they are numbered with 32 bits.

@@ -22,6 +22,7 @@ mod fault;
 mod floors;
 mod format;
 mod fuzz;
+mod incremental;
 mod messages;
 mod model;
 mod process;

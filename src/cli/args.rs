@@ -17,8 +17,10 @@ use super::exit;
 use super::values::{self, RunArg};
 
 mod care;
+mod intake;
 
 pub(crate) use care::{CheckArgs, CompactArgs, LevelArg, ManifestArgs, RepairArgs, ScanArgs};
+pub(crate) use intake::{ImportArgs, MirrorArg};
 
 /// A crash-safe snapshot store for OpenCTI backups.
 ///
@@ -207,36 +209,6 @@ pub(crate) enum CompressionArg {
 pub(crate) struct InitArgs {
     #[command(flatten)]
     pub(crate) create: CreateArgs,
-}
-
-/// Arguments of `import`.
-#[derive(Args, Debug)]
-pub(crate) struct ImportArgs {
-    /// The folder that holds `opencti_data`, or that folder itself
-    #[arg(env = "BACKUP_PATH")]
-    pub(crate) source: PathBuf,
-    /// Threads that read and parse; 0: one per core. Never changes the result
-    #[arg(short, long, env = "STORE_JOBS", default_value_t = 0, value_name = "N")]
-    pub(crate) jobs: usize,
-    /// Delete what the tree no longer holds; `force`: even if that is most of the store
-    #[arg(long, env = "STORE_MIRROR", value_name = "HOW", num_args = 0..=1, require_equals = true, default_value = "no", default_missing_value = "yes")]
-    pub(crate) mirror: MirrorArg,
-    /// Report what would be done, and change nothing on disk; waits for no other writer
-    #[arg(short = 'n', long)]
-    pub(crate) dry_run: bool,
-    #[command(flatten)]
-    pub(crate) create: CreateArgs,
-}
-
-/// What to do with what the tree no longer holds.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum MirrorArg {
-    /// Keep it
-    No,
-    /// Delete it, but not most of the store
-    Yes,
-    /// Delete it in any case
-    Force,
 }
 
 /// Arguments of `put`.

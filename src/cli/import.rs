@@ -67,6 +67,8 @@ pub(crate) fn run(context: &Context, args: &ImportArgs) -> Result<()> {
             MirrorArg::Force => Mirror::Force,
         },
         dry_run: args.dry_run,
+        force_read: args.force_read,
+        memory: args.memory,
     };
     let meter = context.meter("import", "files");
     let mut sink = Sink { context, meter, dry_run: args.dry_run };
@@ -127,6 +129,7 @@ fn conclude(context: &Context, args: &ImportArgs, meter: &Meter, summary: &Impor
         ("removed", summary.removed),
         ("rejected", summary.rejected),
         ("ignored", summary.ignored),
+        ("unopened", summary.unopened),
         ("bytes", summary.bytes),
         ("commit", summary.commit.0),
     ] {

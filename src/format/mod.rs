@@ -11,4 +11,5 @@ pub mod index;
 pub mod put;
 pub mod record;
 pub mod segment;
+pub mod sources;
 pub mod types;

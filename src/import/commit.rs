@@ -12,9 +12,11 @@ use super::mirror::Removals;
 use super::prepare::{Content, Done, Payload, PreparedFile, WARNINGS_MAX_IDS};
 use super::reason;
 use super::scan::{RunDir, file_name_of};
+use super::seen::Notes;
 use super::target::{Known, Stored, Target};
 use super::{FileOutcome, FileReport, ImportSink, ImportSummary};
 use crate::error::{Error, Result};
+use crate::format::sources::SourceRow;
 use crate::id::RunKey;
 use crate::progress::Progress;
 use crate::store::{Body, Outcome, Put, PutKind};
@@ -41,6 +43,8 @@ pub(super) struct Committer<'a, T> {
     group: Group,
     reports: Vec<FileReport>,
     run: Option<CurrentRun>,
+    /// What the next import may know again.
+    pub(super) notes: Notes,
     summary: ImportSummary,
     progress: Progress,
 }
@@ -62,6 +66,7 @@ impl<'a, T: Target> Committer<'a, T> {
             group: Group::default(),
             reports: Vec::new(),
             run: None,
+            notes: Notes::default(),
             summary,
             progress: Progress::default(),
         }
@@ -91,7 +96,7 @@ impl<'a, T: Target> Committer<'a, T> {
     ///
     /// # Errors
     /// As [`take`](Committer::take).
-    pub(super) fn finish(mut self) -> Result<ImportSummary> {
+    pub(super) fn finish(&mut self) -> Result<ImportSummary> {
         self.commit()?;
         Ok(self.summary)
     }
@@ -113,6 +118,7 @@ impl<'a, T: Target> Committer<'a, T> {
             }
             key
         };
+        self.notes.begin(&dir.entry.name);
         let warning = dir.entry.warning.clone();
         self.run = Some(CurrentRun { dir, key, warning, odd: false, ids: BTreeMap::new() });
         Ok(())
@@ -135,7 +141,11 @@ impl<'a, T: Target> Committer<'a, T> {
         }
         let path = run.dir.path_of(run.dir.file_name(file.index).as_encoded_bytes());
         self.run = Some(run);
-        self.summary.bytes = self.summary.bytes.saturating_add(file.bytes);
+        if file.is_opened {
+            self.summary.bytes = self.summary.bytes.saturating_add(file.bytes);
+        } else {
+            count(&mut self.summary.unopened);
+        }
         count(&mut self.progress.items);
         self.progress.bytes = self.summary.bytes;
         let warnings = if reason.is_none() { file.warnings } else { Vec::new() };
@@ -149,7 +159,12 @@ impl<'a, T: Target> Committer<'a, T> {
         run: &CurrentRun,
     ) -> Result<(FileOutcome, Option<(&'static str, String)>)> {
         let (meta, object, payload) = match std::mem::replace(&mut file.content, Content::Same) {
-            Content::Same => return Ok((FileOutcome::Unchanged, None)),
+            Content::Same => {
+                if let (Some(digest), Some(checksum)) = (file.digest, file.checksum) {
+                    self.notes.known(SourceRow { digest, checksum });
+                }
+                return Ok((FileOutcome::Unchanged, None));
+            }
             Content::Bad { code, detail } => return Ok((FileOutcome::Rejected, Some((code, detail)))),
             Content::New { meta, object, payload } => (meta, object, payload),
         };
@@ -169,6 +184,9 @@ impl<'a, T: Target> Committer<'a, T> {
         let outcome = self.target.put(&put)?;
         if outcome != Outcome::Unchanged {
             self.group.add(file.bytes);
+            if let Some(digest) = file.digest {
+                self.notes.put(digest, self.target.pending());
+            }
         }
         Ok((
             match outcome {
@@ -211,6 +229,7 @@ impl<'a, T: Target> Committer<'a, T> {
 
     fn end(&mut self, dir: &RunDir) -> Result<()> {
         let odd_gone = self.remove_gone_files(dir)?;
+        self.notes.end();
         let Some(run) = self.run.take() else { return Ok(()) };
         if let Some(warning) = run.warning {
             tracing::warn!("{warning}");
@@ -296,7 +315,10 @@ impl<'a, T: Target> Committer<'a, T> {
     /// Makes the group durable, then reports it.
     fn commit(&mut self) -> Result<()> {
         if !self.group.is_empty() {
+            let checksums =
+                if self.notes.is_waiting() { self.target.checksums()?.to_vec() } else { Vec::new() };
             self.summary.commit = self.target.commit()?;
+            self.notes.committed(&checksums);
             self.group = Group::default();
         }
         for mut report in self.reports.drain(..) {

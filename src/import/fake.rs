@@ -36,6 +36,7 @@ pub(super) struct Fake {
     /// All that was written, in order.
     pub(super) log: Vec<String>,
     pub(super) pending: usize,
+    pub(super) checksums: Vec<u32>,
     pub(super) fail_commit: bool,
 }
 
@@ -115,6 +116,15 @@ impl Target for Fake {
         Ok(was)
     }
 
+    fn pending(&self) -> u64 {
+        self.pending.try_into().unwrap()
+    }
+
+    fn checksums(&mut self) -> Result<&[u32]> {
+        self.checksums.resize(self.pending, 7);
+        Ok(&self.checksums)
+    }
+
     fn commit(&mut self) -> Result<CommitId> {
         if self.fail_commit {
             return Err(Error::Poisoned { reason: "sync".into() });
@@ -162,11 +172,13 @@ impl Base for State {
 
     fn compare(&self, name: &[u8], run: RunKey, payload: Option<&[u8]>) -> Compared {
         match self.entries.get(&(run, name.to_vec())) {
-            None => Compared { known: Known::Absent, is_same: false },
-            Some((_, Stored::Alias { .. })) => Compared { known: Known::Alias, is_same: false },
-            Some((body, Stored::File { ids })) => {
-                Compared { known: Known::File { ids: ids.clone() }, is_same: payload == Some(body) }
-            }
+            None => Compared::with(Known::Absent),
+            Some((_, Stored::Alias { .. })) => Compared::with(Known::Alias),
+            Some((body, Stored::File { ids })) => Compared {
+                known: Known::File { ids: ids.clone() },
+                is_same: payload == Some(body),
+                checksum: Some(7),
+            },
         }
     }
 }
@@ -210,6 +222,7 @@ pub(super) fn prepared(fake: &Fake, at: u64, run: &str, files: &[TestFile]) -> V
         entry: RunEntry { at: Instant(at), name: run.to_owned(), warning: None },
         meta: Vec::new(),
         entries: files.iter().map(entry).collect(),
+        seen: [].into(),
         stored: OnceLock::from(key),
     });
     let mut items = vec![Done::Begin(Arc::clone(&dir))];
@@ -221,7 +234,7 @@ pub(super) fn prepared(fake: &Fake, at: u64, run: &str, files: &[TestFile]) -> V
 }
 
 fn prepared_file(fake: &Fake, run: Option<RunKey>, index: usize, file: &TestFile) -> PreparedFile {
-    let none = Compared { known: Known::Absent, is_same: false };
+    let none = Compared::with(Known::Absent);
     let payload = file.body.map(str::as_bytes);
     let compared = run.map_or(none, |run| fake.before.compare(file.name.as_bytes(), run, payload));
     let ids: Vec<Vec<u8>> = file.ids.iter().map(|id| id.as_bytes().to_vec()).collect();
@@ -243,6 +256,9 @@ fn prepared_file(fake: &Fake, run: Option<RunKey>, index: usize, file: &TestFile
         warnings: Vec::new(),
         known: compared.known,
         ids,
+        digest: None,
+        checksum: None,
+        is_opened: true,
         content,
         ticket: Ticket::free(),
     }

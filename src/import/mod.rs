@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::id::CommitId;
+use crate::limits::IMPORT_MEMORY_DEFAULT_BYTES;
 use crate::progress::{Progress, Stop};
 use crate::store::Writer;
 
@@ -23,6 +24,7 @@ mod pipeline;
 mod prepare;
 mod reason;
 mod scan;
+mod seen;
 mod source;
 mod target;
 mod window;
@@ -49,8 +51,12 @@ pub struct ImportOptions {
     pub jobs: usize,
     /// What to do with what is gone.
     pub mirror: Mirror,
+    /// Bytes of files between reading and committing, about; 0: [`IMPORT_MEMORY_DEFAULT_BYTES`]. A larger file is taken alone.
+    pub memory: u64,
     /// Report what would be done, write nothing.
     pub dry_run: bool,
+    /// Read every file, also those that look as they did when an earlier import read them.
+    pub force_read: bool,
 }
 
 /// What became of one entry of the tree.
@@ -78,7 +84,7 @@ pub struct FileReport {
     pub path: Vec<Vec<u8>>,
     /// What became of it.
     pub outcome: FileOutcome,
-    /// Bytes of the file, where it was read.
+    /// Bytes of the file, where that is known.
     pub bytes: u64,
     /// The commit that holds it, if one was needed.
     pub commit: Option<CommitId>,
@@ -118,6 +124,8 @@ pub struct ImportSummary {
     pub rejected: u64,
     /// Entries ignored.
     pub ignored: u64,
+    /// Of the unchanged, those that were not even opened.
+    pub unopened: u64,
     /// Bytes of the files that were read.
     pub bytes: u64,
     /// The last commit of the store.
@@ -130,6 +138,12 @@ pub struct ImportSummary {
 /// `BadInput` if there is none; failures of reading the folder.
 pub fn probe(source: &Path) -> Result<()> {
     scan::Tree::open(source).map(|_| ())
+}
+
+impl ImportOptions {
+    fn memory_bytes(&self) -> u64 {
+        if self.memory == 0 { IMPORT_MEMORY_DEFAULT_BYTES } else { self.memory }
+    }
 }
 
 /// Imports a backup tree: the folder that holds `opencti_data`, or that folder itself.

@@ -10,6 +10,7 @@ use super::gate::Gate;
 use super::mirror::Removals;
 use super::prepare::{Done, EncoderSlot, Preparer};
 use super::scan::{Job, Scan, Tree};
+use super::seen::{Seen, SourceId};
 use super::target::StoreTarget;
 use super::window::{self, Flow};
 use super::{ImportOptions, ImportSink, ImportSummary};
@@ -18,8 +19,6 @@ use crate::limits::GROUP_MAX_BYTES;
 use crate::progress::Stop;
 use crate::store::Writer;
 
-/// Bytes of files between reading and committing, about.
-const WINDOW_MAX_BYTES: u64 = 256 << 20;
 /// Most workers: each has some directories open, and their number is limited.
 const JOBS_MAX: usize = 64;
 
@@ -30,6 +29,7 @@ struct Pipeline<'a> {
     slot: Arc<EncoderSlot>,
     gate: Arc<Gate>,
     threads: usize,
+    memory: u64,
     stop: &'a Stop,
 }
 
@@ -45,6 +45,7 @@ pub(super) fn run(
         0 => thread::available_parallelism().map_or(1, |cores| usize::from(cores).min(JOBS_MAX)),
         jobs => jobs.min(JOBS_MAX),
     };
+    let memory = options.memory_bytes();
     let tree = Tree::open(source)?;
     let base = writer.view()?;
     let wants_dictionary = writer.wants_dictionary() && !options.dry_run;
@@ -55,19 +56,31 @@ pub(super) fn run(
     let target = StoreTarget::new(writer, base.clone());
     let removals = Removals::plan(options.mirror, &tree, &target, stop)?;
     // While there is no encoder, what the workers do ahead is work left to the committer: not much of it.
-    let gate = Gate::new(if wants_dictionary { GROUP_MAX_BYTES } else { WINDOW_MAX_BYTES });
+    let gate = Gate::new(if wants_dictionary { GROUP_MAX_BYTES.min(memory) } else { memory });
+    let id = SourceId::of(tree.root.full_path().as_os_str().as_encoded_bytes());
+    let seen = if options.force_read { Seen::default() } else { Seen::load(target.writer, id) };
     let mut pipeline = Pipeline {
-        scan: Scan::new(tree),
+        scan: Scan::new(tree, seen),
         held: wants_dictionary.then(Held::default),
         committer: Committer::new(target, sink, options.dry_run, removals),
         slot: Arc::clone(&slot),
         gate: Arc::clone(&gate),
         threads,
+        memory,
         stop,
     };
     let mut make_worker = || Preparer::new(base.clone(), Arc::clone(&slot), options.dry_run);
-    window::run(&mut pipeline, &mut make_worker, threads, &gate, stop)?;
-    pipeline.finish()
+    let result =
+        window::run(&mut pipeline, &mut make_worker, threads, &gate, stop).and_then(|()| pipeline.finish());
+    let Pipeline { scan, committer, .. } = pipeline;
+    let (notes, writer) = (committer.notes, committer.target.writer);
+    // What was committed is worth noting also when the import was interrupted. With `force_read` nothing was taken from the
+    // notes, but they are renewed.
+    if !options.dry_run {
+        let (seen, names) = scan.into_seen();
+        notes.save(&seen, &names, writer, id);
+    }
+    result
 }
 
 impl Flow for Pipeline<'_> {
@@ -101,7 +114,7 @@ impl Pipeline<'_> {
         }
         let encoder = writer.encoder();
         self.slot.set(encoder.clone());
-        self.gate.set_limit(WINDOW_MAX_BYTES);
+        self.gate.set_limit(self.memory);
         for done in held.into_encoded(&encoder, self.threads) {
             self.stop.check()?;
             self.committer.take(done)?;
@@ -109,7 +122,7 @@ impl Pipeline<'_> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<ImportSummary> {
+    fn finish(&mut self) -> Result<ImportSummary> {
         self.decide()?;
         let names = self.scan.run_names();
         self.committer.remove_gone_runs(|name| names.contains(name), self.stop)?;

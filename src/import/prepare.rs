@@ -10,6 +10,7 @@ use super::FileReport;
 use super::gate::Ticket;
 use super::reason;
 use super::scan::{Job, RunDir};
+use super::seen;
 use super::target::{Base, Compared, Known, object_ids};
 use super::window::Worker;
 use crate::error::Error;
@@ -17,7 +18,7 @@ use crate::id::RunKey;
 use crate::limits::{FILE_MAX_BYTES, NAME_MAX_BYTES};
 use crate::segment::{Encoded, Encoder};
 use crate::snapshot::{Bundle, Meta, bundle};
-use crate::vfs::tree::{FileInfo, SourceDir};
+use crate::vfs::tree::{FileInfo, SourceDir, clock};
 
 /// What a prepared file takes in memory beside its payload, about, in bytes.
 const FILE_OVERHEAD_BYTES: u64 = 512;
@@ -52,6 +53,12 @@ pub(super) struct PreparedFile {
     pub(super) known: Known,
     /// The ids of its objects that differ from its name; of a bad file nothing.
     pub(super) ids: Vec<Vec<u8>>,
+    /// By what the next import may know it again, if it can.
+    pub(super) digest: Option<u64>,
+    /// The checksum of the record that holds its content already.
+    pub(super) checksum: Option<u32>,
+    /// Whether it was opened.
+    pub(super) is_opened: bool,
     /// What it holds.
     pub(super) content: Content,
     /// Its bytes in the window.
@@ -134,6 +141,9 @@ impl<B: Base> Preparer<B> {
             warnings: Vec::new(),
             known: Known::Absent,
             ids: Vec::new(),
+            digest: None,
+            checksum: None,
+            is_opened: true,
             content: Content::Same,
             ticket: Ticket::free(),
         };
@@ -159,12 +169,24 @@ impl<B: Base> Preparer<B> {
             let detail = format!("the name has {} bytes, at most {NAME_MAX_BYTES}", name.len());
             return Some(Err(Content::Bad { code: reason::NAME_TOO_LONG, detail }));
         }
-        let read = dir.read_file(run.file_name(file.index), &mut self.buffer, FILE_MAX_BYTES);
+        if self.is_seen(file, dir, run, name) {
+            return Some(Ok(()));
+        }
+        let now = clock();
+        let read = match dir.open_file(run.file_name(file.index)) {
+            Ok(mut opened) => {
+                // Before its bytes are in memory; those of one that is too large never will be.
+                let bytes = Some(opened.info().len).filter(|len| *len <= FILE_MAX_BYTES).unwrap_or(0);
+                file.ticket = admit(bytes.saturating_add(FILE_OVERHEAD_BYTES))?;
+                opened.read(&mut self.buffer, FILE_MAX_BYTES)
+            }
+            Err(error) => Err(error),
+        };
         // Also for a file that cannot be read: what stays in the store keeps its aliases.
         let payload = read.is_ok().then_some(self.buffer.as_slice());
         let compared = match stored_key(&self.base, run) {
             Some(key) => self.base.compare(name, key, payload),
-            None => Compared { known: Known::Absent, is_same: false },
+            None => Compared::with(Known::Absent),
         };
         file.known = compared.known;
         let info = match read {
@@ -172,24 +194,34 @@ impl<B: Base> Preparer<B> {
             Err(error) => return Some(Err(bad(reason::of_read(&error), &error))),
         };
         file.bytes = info.len;
+        file.digest = seen::is_settled(&info, now).then(|| seen::digest(name, &info));
         if compared.is_same {
-            if let Known::File { ids } = &file.known {
-                file.ids.clone_from(ids);
-            }
-            warn_of_ids(file, name);
+            file.checksum = compared.checksum;
+            file.ticket = Ticket::free();
+            take_known_ids(file, name);
             return Some(Ok(()));
         }
-        let ticket = admit(info.len.saturating_add(FILE_OVERHEAD_BYTES))?;
-        Some(self.parse(file, name, &info, ticket))
+        Some(self.parse(file, name, &info))
     }
 
-    fn parse(
-        &mut self,
-        file: &mut PreparedFile,
-        name: &[u8],
-        info: &FileInfo,
-        ticket: Ticket,
-    ) -> Result<(), Content> {
+    /// Tells whether an earlier import saw the file as it is now, and the store holds what it saw: then it is not opened.
+    fn is_seen(&self, file: &mut PreparedFile, dir: &SourceDir, run: &RunDir, name: &[u8]) -> bool {
+        let Some(key) = stored_key(&self.base, run).filter(|_| !run.seen.is_empty()) else { return false };
+        // Whatever is wrong with it, reading it will say so.
+        let Ok(info) = dir.stat_file(run.file_name(file.index)) else { return false };
+        let digest = seen::digest(name, &info);
+        let Some(checksum) = seen::find(&run.seen, digest) else { return false };
+        let compared = self.base.compare(name, key, None);
+        if compared.checksum != Some(checksum) {
+            return false;
+        }
+        (file.known, file.checksum, file.digest) = (compared.known, Some(checksum), Some(digest));
+        (file.bytes, file.is_opened) = (info.len, false);
+        take_known_ids(file, name);
+        true
+    }
+
+    fn parse(&mut self, file: &mut PreparedFile, name: &[u8], info: &FileInfo) -> Result<(), Content> {
         let bundle = bundle::parse(&self.buffer)
             .map_err(|reject| Content::Bad { code: reject.code, detail: reject.detail })?;
         let meta = Meta::of(&bundle, name, Some(info.mtime));
@@ -199,9 +231,9 @@ impl<B: Base> Preparer<B> {
         file.ids = object_ids(&meta, name);
         warn_of_ids(file, name);
         file.content = if self.dry_run {
+            file.ticket = Ticket::free();
             Content::New { meta: Vec::new(), object, payload: Payload::Raw(Vec::new()) }
         } else {
-            file.ticket = ticket;
             Content::New { meta: meta.encode(), object, payload: self.encode()? }
         };
         Ok(())
@@ -243,6 +275,14 @@ fn stored_key(base: &impl Base, run: &RunDir) -> Option<RunKey> {
 
 fn bad(code: &'static str, error: &Error) -> Content {
     Content::Bad { code, detail: error.to_string() }
+}
+
+/// The file is what the store holds, and so are the ids in it.
+fn take_known_ids(file: &mut PreparedFile, name: &[u8]) {
+    if let Known::File { ids } = &file.known {
+        file.ids.clone_from(ids);
+    }
+    warn_of_ids(file, name);
 }
 
 /// E19, E20: says that the file is not what its name says.

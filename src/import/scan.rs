@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::vec;
 
 use super::reason;
+use super::seen::{Rows, Seen};
 use super::{FileOutcome, FileReport};
 use crate::error::{Error, Result};
 use crate::id::{Instant, RunKey};
@@ -57,6 +58,8 @@ pub(super) struct RunDir {
     pub(super) meta: Vec<u8>,
     /// Its entries, by name.
     pub(super) entries: Vec<SourceEntry>,
+    /// What an earlier import noted of its files.
+    pub(super) seen: Rows,
     /// Its key, if the store had it when the import began. Whoever needs it first looks it up.
     pub(super) stored: OnceLock<Option<RunKey>>,
 }
@@ -146,7 +149,8 @@ impl RunEntry {
         let dir = root.open_dir(OsStr::new(&self.name))?;
         let entries = sorted(&dir)?;
         let meta = encode_run_meta(dir.mtime().ok());
-        let run = RunDir { entry: self.clone(), meta, entries, stored: OnceLock::new() };
+        let seen = Rows::from([]);
+        let run = RunDir { entry: self.clone(), meta, entries, seen, stored: OnceLock::new() };
         Ok((dir, run))
     }
 }
@@ -194,6 +198,7 @@ pub(super) struct Scan {
     strays: vec::IntoIter<FileReport>,
     runs: vec::IntoIter<RunEntry>,
     names: BTreeSet<String>,
+    seen: Seen,
     cursor: Option<Cursor>,
     files: u64,
 }
@@ -206,16 +211,21 @@ struct Cursor {
 }
 
 impl Scan {
-    /// Starts at the beginning of a tree.
-    pub(super) fn new(tree: Tree) -> Scan {
+    /// Starts at the beginning of a tree of which this is noted.
+    pub(super) fn new(tree: Tree, seen: Seen) -> Scan {
         let names = tree.runs.iter().map(|run| run.name.clone()).collect();
         let (strays, runs) = (tree.strays.into_iter(), tree.runs.into_iter());
-        Scan { root: tree.root, strays, runs, names, cursor: None, files: 0 }
+        Scan { root: tree.root, strays, runs, names, seen, cursor: None, files: 0 }
     }
 
     /// Returns the names of all run directories of the tree, readable or not.
     pub(super) fn run_names(&self) -> &BTreeSet<String> {
         &self.names
+    }
+
+    /// Gives back what was noted of the tree, and the names of all its run directories.
+    pub(super) fn into_seen(self) -> (Seen, BTreeSet<String>) {
+        (self.seen, self.names)
     }
 
     /// Returns the number of snapshot files seen so far.
@@ -232,7 +242,8 @@ impl Scan {
         if self.cursor.is_none() {
             let entry = self.runs.next()?;
             match entry.open(&self.root) {
-                Ok((dir, run)) => {
+                Ok((dir, mut run)) => {
+                    run.seen = self.seen.of(&entry.name);
                     let run = Arc::new(run);
                     jobs.push(Job::Begin(Arc::clone(&run)));
                     self.cursor = Some(Cursor { dir: Arc::new(dir), run, next: 0 });

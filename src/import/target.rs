@@ -50,6 +50,15 @@ pub(super) struct Compared {
     pub(super) known: Known,
     /// Whether that is the file's bytes.
     pub(super) is_same: bool,
+    /// The checksum of the record that the store holds.
+    pub(super) checksum: Option<u32>,
+}
+
+impl Compared {
+    /// Not the same, and no record to speak of.
+    pub(super) fn with(known: Known) -> Compared {
+        Compared { known, is_same: false, checksum: None }
+    }
 }
 
 /// The state in which the import began, as the workers look into it.
@@ -68,20 +77,19 @@ impl Base for View {
     }
 
     fn compare(&self, name: &[u8], run: RunKey, payload: Option<&[u8]>) -> Compared {
-        let known = |known| Compared { known, is_same: false };
         let record = match self.record(name, run) {
             Ok(Some(record)) if record.kind() == PutKind::Snapshot => record,
-            Ok(Some(_)) => return known(Known::Alias),
-            Ok(None) => return known(Known::Absent),
-            Err(_) => return known(Known::Damaged),
+            Ok(Some(_)) => return Compared::with(Known::Alias),
+            Ok(None) => return Compared::with(Known::Absent),
+            Err(_) => return Compared::with(Known::Damaged),
         };
-        let Some(ids) = odd_ids(&record) else { return known(Known::Damaged) };
+        let Some(ids) = odd_ids(&record) else { return Compared::with(Known::Damaged) };
         let is_same = payload.is_some_and(|payload| {
             // The length first: it costs no decompression.
             u64::try_from(payload.len()) == Ok(record.len())
                 && record.body().is_ok_and(|body| *body == *payload)
         });
-        Compared { known: Known::File { ids }, is_same }
+        Compared { known: Known::File { ids }, is_same, checksum: Some(record.checksum()) }
     }
 }
 
@@ -95,6 +103,10 @@ pub(super) trait Target {
     fn delete(&mut self, name: &[u8], run: RunKey) -> Result<bool>;
     /// Deletes an empty run.
     fn delete_run(&mut self, run: RunKey) -> Result<bool>;
+    /// Records written since the last commit.
+    fn pending(&self) -> u64;
+    /// The checksum of each of them, in order.
+    fn checksums(&mut self) -> Result<&[u32]>;
     /// Makes it all durable.
     fn commit(&mut self) -> Result<CommitId>;
 
@@ -157,6 +169,14 @@ impl Target for StoreTarget<'_> {
 
     fn delete_run(&mut self, run: RunKey) -> Result<bool> {
         self.writer.delete_run(run)
+    }
+
+    fn pending(&self) -> u64 {
+        self.writer.pending()
+    }
+
+    fn checksums(&mut self) -> Result<&[u32]> {
+        self.writer.checksums()
     }
 
     fn commit(&mut self) -> Result<CommitId> {

@@ -43,6 +43,19 @@ impl Writer {
         u64::try_from(self.stage.len()).unwrap_or(u64::MAX)
     }
 
+    /// The checksum of the data of each record put or deleted since the last commit, in order: what
+    /// [`Snapshot::checksum`](super::Snapshot::checksum) will answer. What is not in its segment yet goes there.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub fn checksums(&mut self) -> Result<&[u32]> {
+        self.alive()?;
+        if self.stage.len() > 0 {
+            self.settle()?;
+        }
+        Ok(self.stage.checksums())
+    }
+
     /// Makes the open transaction durable and visible. On return it is on disk. An empty transaction is none.
     ///
     /// # Errors

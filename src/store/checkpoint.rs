@@ -12,6 +12,7 @@ use crate::format::config::CONFIG_FILE;
 use crate::format::hints;
 use crate::format::index::FileKind;
 use crate::format::segment::file_name;
+use crate::format::sources;
 use crate::id::{CommitId, SegmentId};
 use crate::index::{Covered, Index, IndexBuilder, IndexMeta, Layer, Overlay, merge};
 use crate::limits::DELTAS_MAX;
@@ -198,5 +199,6 @@ fn is_leftover(name: &str) -> bool {
     name == "index"
         || name == CONFIG_FILE
         || name.starts_with("hints.")
+        || sources::is_file_name(name)
         || dictionary::parse_file_name(name).is_some()
 }

@@ -33,6 +33,7 @@ pub mod repair;
 mod replay;
 mod runs;
 mod snapshot;
+mod sources;
 mod stage;
 mod state;
 pub mod stats;

@@ -104,6 +104,11 @@ impl<'v> Snapshot<'v> {
         self.at
     }
 
+    /// The checksum of its record's data: it holds for this content, in this place of this store.
+    pub fn checksum(&self) -> u32 {
+        self.head.data_crc
+    }
+
     /// Bytes of its record in the log, header included.
     pub fn stored_len(&self) -> u64 {
         self.head.size.into()

@@ -66,6 +66,8 @@ pub(crate) struct Stage {
     staged: Vec<Staged>,
     data: Vec<u8>,
     changes: Vec<Change>,
+    /// The checksums of their data, as far as they are in the segment.
+    checksums: Vec<u32>,
     newest: HashMap<Key, usize>,
     /// Directory names of the runs put in it; `None` for one deleted.
     runs: BTreeMap<RunKey, Option<Vec<u8>>>,
@@ -94,6 +96,11 @@ impl Stage {
     /// The changes, in order; places are right once everything is written.
     pub(crate) fn changes(&self) -> &[Change] {
         &self.changes
+    }
+
+    /// The checksum of each record's data, in order, once everything is written.
+    pub(crate) fn checksums(&self) -> &[u32] {
+        &self.checksums
     }
 
     /// The change of a key in this transaction, if any.
@@ -167,6 +174,7 @@ impl Stage {
             let (at, head, bytes) = segment.append(staged.tag, &key_bytes(&staged.key), data)?;
             self.heads.update(&bytes);
             self.written = self.written.saturating_add(head.size.into());
+            self.checksums.push(head.data_crc);
             if let Some(change) = self.changes.get_mut(staged.change) {
                 change.at = at;
                 change.stored_len = head.size;

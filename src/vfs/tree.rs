@@ -13,17 +13,25 @@ use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::FileType;
 
 pub use self::named::{InputFile, lies_in, open_input};
-pub use self::source::{FileInfo, SourceDir, SourceEntry};
+pub use self::source::{FileInfo, SourceDir, SourceEntry, SourceFile};
 pub use self::target::{OutputFile, TargetDir, create_file};
 use super::Kind;
 use crate::error::{Error, Result};
 
 /// A time stamp of a file: seconds since 1970-01-01T00:00:00Z, and nanoseconds from 0 to 999,999,999.
 pub type FileTime = (i64, u32);
+
+/// Reads the system's clock, by which it stamps files.
+#[expect(clippy::disallowed_methods, reason = "the home of what file times are compared with")]
+pub fn clock() -> FileTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos())
+}
 
 /// Longest name of a file in a directory, in bytes: what Linux and its file systems take.
 const FILE_NAME_MAX_BYTES: usize = 255;

@@ -10,6 +10,9 @@ fn file(len: usize) -> Done {
         warnings: Vec::new(),
         known: Known::Absent,
         ids: Vec::new(),
+        digest: None,
+        checksum: None,
+        is_opened: true,
         content: Content::New { meta: Vec::new(), object: 0..0, payload: Payload::Raw(vec![7; len]) },
         ticket: Ticket::free(),
     })

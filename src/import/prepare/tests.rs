@@ -11,6 +11,7 @@ use super::super::fake::{Collect, Fake};
 use super::super::gate::Gate;
 use super::super::mirror::Removals;
 use super::super::scan::{Scan, Tree};
+use super::super::seen::Seen;
 use super::super::window::{self, Flow};
 use super::super::{ImportSummary, Mirror};
 use super::*;
@@ -47,7 +48,7 @@ fn import(fake: Fake, tree: &Path, jobs: usize, mirror: Mirror) -> (Fake, Collec
     };
     let before = fake.before.clone();
     let committer = Committer::new(fake, &mut sink, false, removals);
-    let mut flow = Whole { scan: Scan::new(tree), committer };
+    let mut flow = Whole { scan: Scan::new(tree, Seen::default()), committer };
     let mut make = || Preparer::new(before.clone(), Arc::new(EncoderSlot::default()), false);
     window::run(&mut flow, &mut make, jobs, &gate, &stop).unwrap();
     let names = flow.scan.run_names();
@@ -203,7 +204,7 @@ fn e29_mirroring_counts_before_it_deletes() {
 #[test]
 fn a_file_that_goes_between_listing_and_reading_is_rejected_as_vanished() {
     let dir = tree(&[(&format!("{D1}/a.json"), &bundle(&["a"])), (&format!("{D1}/b.json"), &bundle(&["b"]))]);
-    let mut scan = Scan::new(Tree::open(dir.path()).unwrap());
+    let mut scan = Scan::new(Tree::open(dir.path()).unwrap(), Seen::default());
     let batch = scan.next_batch().unwrap();
     remove(&dir, &format!("{D1}/a.json"));
     let mut worker = Preparer::new(Fake::default().before, Arc::new(EncoderSlot::default()), false);

@@ -27,7 +27,7 @@ fn tree(paths: &[&str]) -> TempDir {
 
 /// All jobs of a tree as text, in order.
 fn jobs(path: &Path) -> Vec<String> {
-    let mut scan = Scan::new(Tree::open(path).unwrap());
+    let mut scan = Scan::new(Tree::open(path).unwrap(), Seen::default());
     let mut lines = Vec::new();
     while let Some(batch) = scan.next_batch() {
         assert!((1..=BATCH_MAX_JOBS).contains(&batch.len()));
@@ -162,7 +162,7 @@ fn an_unreadable_run_directory_is_rejected_and_the_rest_goes_on() {
     let locked = dir.path().join("opencti_data/20240101T000000Z");
     if fs::metadata(&locked).unwrap().uid() == 0 {
         // Mode bits do not bind root: take the directory away between listing and opening instead.
-        let mut scan = Scan::new(Tree::open(dir.path()).unwrap());
+        let mut scan = Scan::new(Tree::open(dir.path()).unwrap(), Seen::default());
         fs::remove_dir_all(&locked).unwrap();
         let batch = scan.next_batch().unwrap();
         let Job::Report(report) = &batch[0] else { panic!("{batch:?}") };

@@ -9,6 +9,7 @@ use crate::format::config::{self, CONFIG_FILE, CONFIG_MAX_BYTES, Config};
 use crate::format::hints;
 use crate::format::index::FileKind;
 use crate::format::segment;
+use crate::format::sources;
 use crate::id::{CommitId, DictionaryId, StoreId};
 use crate::index::{Index, Places};
 use crate::segment::dictionary;
@@ -48,7 +49,7 @@ pub(super) fn strays(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<
             || name == READERS_FILE
             || is_index
             || is_hints
-            || name.starts_with("sources.")
+            || sources::is_file_name(name)
             || dictionary::parse_file_name(name).is_some();
         let is_dir = name == DATA_DIR || name == QUARANTINE_DIR;
         let known = if is_dir { entry.kind == Kind::Directory } else { is_file && entry.kind == Kind::File };

@@ -1,7 +1,7 @@
 //! Directories that import reads.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ pub struct SourceEntry {
 }
 
 /// What the system says about a file that was read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FileInfo {
     /// Length in bytes.
     pub len: u64,
@@ -78,6 +78,21 @@ impl SourceDir {
     /// Returns the path it was opened by, for messages.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns the absolute path without links in it; the path it was opened by, where the system does not tell.
+    pub fn full_path(&self) -> PathBuf {
+        std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone())
+    }
+
+    /// Asks what the system says about a file, without opening it; links followed.
+    ///
+    /// # Errors
+    /// `BadInput` if it is not a regular file, or the name is not a single name; else `Io`.
+    pub fn stat_file(&self, name: &OsStr) -> Result<FileInfo> {
+        check_name(name)?;
+        let stat = statat(&self.fd, name, AtFlags::empty());
+        self.info_of(&stat.map_err(|error| failed("stat", &self.path, name, error))?, name)
     }
 
     /// Returns when an entry was last added, renamed or removed.
@@ -120,44 +135,81 @@ impl SourceDir {
         found.map_or(Kind::Other, |found| kind_of(FileType::from_raw_mode(found.st_mode)))
     }
 
+    /// Opens a file to be read. Waits for nothing: a pipe is opened without its writer, and refused.
+    ///
+    /// # Errors
+    /// `BadInput` if it is not a regular file, or the name is not a single name; else `Io`.
+    pub fn open_file<'a>(&'a self, name: &'a OsStr) -> Result<SourceFile<'a>> {
+        check_name(name)?;
+        let fd = retry_on_intr(|| openat(&self.fd, name, OPEN_FILE, Mode::empty()))
+            .map_err(|error| failed("open", &self.path, name, error))?;
+        let mut file = SourceFile { dir: self, name, fd, info: FileInfo::default() };
+        file.info = file.ask()?;
+        Ok(file)
+    }
+
+    /// Opens and reads a whole file, as [`SourceFile::read`] does. Costs open, stat, read, stat and close.
+    ///
+    /// # Errors
+    /// As [`open_file`](SourceDir::open_file) and `read`.
+    pub fn read_file(&self, name: &OsStr, buffer: &mut Vec<u8>, max: u64) -> Result<FileInfo> {
+        self.open_file(name)?.read(buffer, max)
+    }
+
+    fn info_of(&self, stat: &Stat, name: &OsStr) -> Result<FileInfo> {
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            Ok(info_from(stat))
+        } else {
+            Err(self.refused(name, "not a regular file"))
+        }
+    }
+
+    fn refused(&self, name: &OsStr, reason: &str) -> Error {
+        let what = self.path.join(name).display().to_string();
+        Error::BadInput { what, reason: reason.to_owned() }
+    }
+}
+
+/// A source file, open.
+#[derive(Debug)]
+pub struct SourceFile<'a> {
+    dir: &'a SourceDir,
+    name: &'a OsStr,
+    fd: OwnedFd,
+    info: FileInfo,
+}
+
+impl SourceFile<'_> {
+    /// Returns what the system said about it when it was last asked.
+    pub fn info(&self) -> &FileInfo {
+        &self.info
+    }
+
     /// Reads a whole file of at most `max` bytes into `buffer`, whose old content goes and whose capacity
     /// is used again. The bytes belong to the returned length and times: a file that changes while it is
     /// read is read again, three times at most. (A change within the resolution of the system's clock
-    /// that keeps the length cannot be seen.) Costs open, stat, read, stat and close.
+    /// that keeps the length cannot be seen.)
     ///
     /// # Errors
-    /// `BadInput` if it is not a regular file, keeps changing, or the name is not a single name;
-    /// `TooLarge` beyond `max`; else `Io`. The buffer is then of no use.
-    pub fn read_file(&self, name: &OsStr, buffer: &mut Vec<u8>, max: u64) -> Result<FileInfo> {
-        check_name(name)?;
-        buffer.clear();
-        let fd = retry_on_intr(|| openat(&self.fd, name, OPEN_FILE, Mode::empty()))
-            .map_err(|error| failed("open", &self.path, name, error))?;
-        let mut before = self.info(&fd, name)?;
+    /// `BadInput` if it keeps changing; `TooLarge` beyond `max`; else `Io`. The buffer is then of no use.
+    pub fn read(&mut self, buffer: &mut Vec<u8>, max: u64) -> Result<FileInfo> {
         for _ in 0..=RETRIES {
+            let before = self.info;
             if before.len > max {
                 return Err(Error::TooLarge { what: "file", len: before.len, max });
             }
-            let len = self.read_once(&fd, name, buffer, before.len, max)?;
-            let after = self.info(&fd, name)?;
-            if before == after && len == after.len {
-                return Ok(after);
+            let len = self.read_once(buffer, before.len, max)?;
+            self.info = self.ask()?;
+            if before == self.info && len == before.len {
+                return Ok(before);
             }
-            before = after;
         }
-        Err(self.refused(name, "changes while it is read"))
+        Err(self.dir.refused(self.name, "changes while it is read"))
     }
 
     /// Reads until the end, returns the length. `expect` sizes the buffer: with one byte to spare, a file
     /// that grew meanwhile does not look complete.
-    fn read_once(
-        &self,
-        fd: &OwnedFd,
-        name: &OsStr,
-        buffer: &mut Vec<u8>,
-        expect: u64,
-        max: u64,
-    ) -> Result<u64> {
+    fn read_once(&self, buffer: &mut Vec<u8>, expect: u64, max: u64) -> Result<u64> {
         buffer.clear();
         buffer.reserve(usize::try_from(expect.saturating_add(1)).unwrap_or(0));
         loop {
@@ -168,30 +220,21 @@ impl SourceDir {
             if buffer.len() == buffer.capacity() {
                 buffer.reserve(buffer.len().max(4096));
             }
-            match pread(fd, spare_capacity(buffer), len) {
+            match pread(&self.fd, spare_capacity(buffer), len) {
                 Ok(0) => return Ok(len),
                 // The end was reached: there was room for more, and the second look at the length decides.
                 Ok(count) if u64::try_from(count).ok().and_then(|n| len.checked_add(n)) == Some(expect) => {
                     return Ok(expect);
                 }
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(failed("read", &self.path, name, error)),
+                Err(error) => return Err(failed("read", &self.dir.path, self.name, error)),
             }
         }
     }
 
-    fn info(&self, fd: impl AsFd, name: &OsStr) -> Result<FileInfo> {
-        let stat = fstat(fd).map_err(|error| failed("stat", &self.path, name, error))?;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-            Ok(info_from(&stat))
-        } else {
-            Err(self.refused(name, "not a regular file"))
-        }
-    }
-
-    fn refused(&self, name: &OsStr, reason: &str) -> Error {
-        let what = self.path.join(name).display().to_string();
-        Error::BadInput { what, reason: reason.to_owned() }
+    fn ask(&self) -> Result<FileInfo> {
+        let stat = fstat(&self.fd).map_err(|error| failed("stat", &self.dir.path, self.name, error))?;
+        self.dir.info_of(&stat, self.name)
     }
 }
 

@@ -1,0 +1,43 @@
+//! Arguments of `import`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{CreateArgs, values};
+
+/// Arguments of `import`.
+#[derive(Args, Debug)]
+pub(crate) struct ImportArgs {
+    /// The folder that holds `opencti_data`, or that folder itself
+    #[arg(env = "BACKUP_PATH")]
+    pub(crate) source: PathBuf,
+    /// Threads that read and parse; 0: one per core. Never changes the result
+    #[arg(short, long, env = "STORE_JOBS", default_value_t = 0, value_name = "N")]
+    pub(crate) jobs: usize,
+    /// Delete what the tree no longer holds; `force`: even if that is most of the store
+    #[arg(long, env = "STORE_MIRROR", value_name = "HOW", num_args = 0..=1, require_equals = true, default_value = "no", default_missing_value = "yes")]
+    pub(crate) mirror: MirrorArg,
+    /// Read every file, also those that look as they did when an earlier import read them
+    #[arg(long)]
+    pub(crate) force_read: bool,
+    /// How much of the files may be in memory at a time; a larger file is taken alone
+    #[arg(long, env = "STORE_IMPORT_MEMORY", default_value = "256MiB", value_name = "SIZE", value_parser = values::size)]
+    pub(crate) memory: u64,
+    /// Report what would be done, and change nothing on disk; waits for no other writer
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) create: CreateArgs,
+}
+
+/// What to do with what the tree no longer holds.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum MirrorArg {
+    /// Keep it
+    No,
+    /// Delete it, but not most of the store
+    Yes,
+    /// Delete it in any case
+    Force,
+}

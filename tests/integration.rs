@@ -11,6 +11,7 @@
 
 mod acceptance;
 mod aliases;
+mod archives;
 mod changes;
 mod cli;
 mod common;

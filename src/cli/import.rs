@@ -4,10 +4,12 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::import::{
-    FileOutcome, FileReport, ImportOptions, ImportSink, ImportSummary, Mirror, import, probe,
+    Bundles, FileOutcome, FileReport, ImportOptions, ImportSink, ImportSummary, Mirror, Source, import, probe,
 };
 use crate::progress::Progress;
 use crate::store::{Store, Writer};
+use crate::vfs::Kind;
+use crate::vfs::tree::kind_at;
 
 use super::args::{ImportArgs, MirrorArg};
 use super::context::Context;
@@ -50,7 +52,8 @@ fn is_false(flag: &bool) -> bool {
 /// Those of the store, of reading the tree, and of the output. Bad files are noted, not errors.
 pub(crate) fn run(context: &Context, args: &ImportArgs) -> Result<()> {
     let stop = context.stop()?;
-    let store = open(context, args)?;
+    let source = source(args)?;
+    let store = open(context, args, &source)?;
     let begin = serde_json::json!({
         "commit": store.view().commit().0,
         "source": Text(args.source.as_os_str().as_encoded_bytes()),
@@ -72,7 +75,7 @@ pub(crate) fn run(context: &Context, args: &ImportArgs) -> Result<()> {
     };
     let meter = context.meter("import", "files");
     let mut sink = Sink { context, meter, dry_run: args.dry_run };
-    let result = import(&args.source, &mut writer, &options, &mut sink, &stop);
+    let result = import(source, &mut writer, &options, &mut sink, &stop);
     sink.meter.finish();
     // What is committed is durable either way; closing only spares the next open the replay. After
     // another failure the writer may not be usable any more.
@@ -95,8 +98,23 @@ fn abandon(context: &Context, mut writer: Writer) -> Result<()> {
     writer.close()
 }
 
+/// Tells what there is to import. What does not exist is a tree that does not exist.
+fn source(args: &ImportArgs) -> Result<Source> {
+    let path = args.source.clone();
+    let is_file = path.as_os_str() == "-" || matches!(kind_at(&path)?, Some(Kind::File | Kind::Other));
+    Ok(match (&args.run, is_file) {
+        (Some(run), _) => Source::Bundles {
+            path: if is_file { Bundles::One(path) } else { Bundles::Folder(path) },
+            run: run.name.clone(),
+            at: run.at,
+        },
+        (None, true) => Source::Archive(path),
+        (None, false) => Source::Tree(path),
+    })
+}
+
 /// Opens the store, or creates it. A dry run that finds none works on one in memory.
-fn open(context: &Context, args: &ImportArgs) -> Result<Store> {
+fn open(context: &Context, args: &ImportArgs, source: &Source) -> Result<Store> {
     let opened = if args.dry_run { Store::open_draft(&context.store) } else { Store::open(&context.store) };
     match opened {
         Err(Error::NoStore { .. }) => {}
@@ -109,7 +127,9 @@ fn open(context: &Context, args: &ImportArgs) -> Result<Store> {
         Err(error) => return Err(error),
     }
     // Not before there is something to import: a mistyped source leaves nothing behind.
-    probe(&args.source)?;
+    if let Source::Tree(path) = source {
+        probe(path)?;
+    }
     let options = init::options(&args.create);
     if args.dry_run {
         return Store::create_on(files::memory(), &options);

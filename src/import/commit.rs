@@ -3,7 +3,7 @@
 //!
 //! Groups end by bytes and by count, never by time, so the segments are the same for any number of workers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::alias;
@@ -43,6 +43,10 @@ pub(super) struct Committer<'a, T> {
     group: Group,
     reports: Vec<FileReport>,
     run: Option<CurrentRun>,
+    /// Runs that came in pieces, by name.
+    pieces_of: BTreeSet<String>,
+    /// Those of them that have, or had, ids other than names.
+    odd_runs: BTreeSet<RunKey>,
     /// What the next import may know again.
     pub(super) notes: Notes,
     summary: ImportSummary,
@@ -66,6 +70,8 @@ impl<'a, T: Target> Committer<'a, T> {
             group: Group::default(),
             reports: Vec::new(),
             run: None,
+            pieces_of: BTreeSet::new(),
+            odd_runs: BTreeSet::new(),
             notes: Notes::default(),
             summary,
             progress: Progress::default(),
@@ -97,6 +103,11 @@ impl<'a, T: Target> Committer<'a, T> {
     /// # Errors
     /// As [`take`](Committer::take).
     pub(super) fn finish(&mut self) -> Result<ImportSummary> {
+        for run in std::mem::take(&mut self.odd_runs) {
+            if !self.dry_run {
+                self.settle(run)?;
+            }
+        }
         self.commit()?;
         Ok(self.summary)
     }
@@ -108,7 +119,9 @@ impl<'a, T: Target> Committer<'a, T> {
     }
 
     fn begin(&mut self, dir: Arc<RunDir>) -> Result<()> {
-        count(&mut self.summary.runs);
+        if dir.is_whole || self.pieces_of.insert(dir.entry.name.clone()) {
+            count(&mut self.summary.runs);
+        }
         let key = if self.dry_run {
             dir.stored.get().copied().flatten().unwrap_or(RunKey::new(dir.entry.at, 0))
         } else {
@@ -118,7 +131,9 @@ impl<'a, T: Target> Committer<'a, T> {
             }
             key
         };
-        self.notes.begin(&dir.entry.name);
+        if dir.is_whole {
+            self.notes.begin(&dir.entry.name);
+        }
         let warning = dir.entry.warning.clone();
         self.run = Some(CurrentRun { dir, key, warning, odd: false, ids: BTreeMap::new() });
         Ok(())
@@ -128,7 +143,9 @@ impl<'a, T: Target> Committer<'a, T> {
         let Some(mut run) = self.run.take() else { return Ok(()) };
         let had_ids = matches!(&file.known, Known::File { ids } if !ids.is_empty());
         run.odd |= had_ids || !file.ids.is_empty();
-        warn_of_rivals(&mut file, &mut run);
+        if run.dir.is_whole {
+            warn_of_rivals(&mut file, &mut run);
+        }
         let (outcome, reason) = match self.put_file(&mut file, &run) {
             Ok(decided) => decided,
             Err(error) => {
@@ -172,10 +189,12 @@ impl<'a, T: Target> Committer<'a, T> {
         if self.dry_run {
             return Ok((if is_new { FileOutcome::Added } else { FileOutcome::Updated }, None));
         }
-        if self.group.ends_before(file.bytes) {
+        let name = run.dir.snapshot_name(file.index);
+        // Of two in one transaction both would be written, were they the same or not.
+        let is_pending = file.is_repeat && self.target.is_pending(name, run.key);
+        if is_pending || self.group.ends_before(file.bytes) {
             self.commit()?;
         }
-        let name = run.dir.snapshot_name(file.index);
         let body = match &payload {
             Payload::Raw(bytes) => Body::Raw(bytes),
             Payload::Encoded(encoded) => Body::Encoded(encoded),
@@ -192,7 +211,7 @@ impl<'a, T: Target> Committer<'a, T> {
             match outcome {
                 Outcome::Unchanged => FileOutcome::Unchanged,
                 // The store calls a file that takes an alias's place an update.
-                Outcome::Updated if is_new => FileOutcome::Added,
+                Outcome::Updated if file.known == Known::Alias => FileOutcome::Added,
                 Outcome::Added => FileOutcome::Added,
                 Outcome::Updated => FileOutcome::Updated,
             },
@@ -228,6 +247,12 @@ impl<'a, T: Target> Committer<'a, T> {
     }
 
     fn end(&mut self, dir: &RunDir) -> Result<()> {
+        if !dir.is_whole {
+            // More of the run may come, and settling reads all of it: once, at the end.
+            let run = self.run.take().filter(|run| run.odd);
+            self.odd_runs.extend(run.map(|run| run.key));
+            return Ok(());
+        }
         let odd_gone = self.remove_gone_files(dir)?;
         self.notes.end();
         let Some(run) = self.run.take() else { return Ok(()) };
@@ -235,17 +260,21 @@ impl<'a, T: Target> Committer<'a, T> {
             tracing::warn!("{warning}");
         }
         if (run.odd || odd_gone) && !self.dry_run {
-            alias::settle(
-                self,
-                run.key,
-                |committer| &mut committer.target,
-                |committer| {
-                    committer.group.add(0);
-                    committer.commit_if_full()
-                },
-            )?;
+            self.settle(run.key)?;
         }
         Ok(())
+    }
+
+    fn settle(&mut self, run: RunKey) -> Result<()> {
+        alias::settle(
+            self,
+            run,
+            |committer| &mut committer.target,
+            |committer| {
+                committer.group.add(0);
+                committer.commit_if_full()
+            },
+        )
     }
 
     /// Deletes a snapshot that the tree no longer holds, with its aliases. Its report is `Removed`.
@@ -313,7 +342,7 @@ impl<'a, T: Target> Committer<'a, T> {
     }
 
     /// Makes the group durable, then reports it.
-    fn commit(&mut self) -> Result<()> {
+    pub(super) fn commit(&mut self) -> Result<()> {
         if !self.group.is_empty() {
             let checksums =
                 if self.notes.is_waiting() { self.target.checksums()?.to_vec() } else { Vec::new() };

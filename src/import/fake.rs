@@ -116,6 +116,11 @@ impl Target for Fake {
         Ok(was)
     }
 
+    fn is_pending(&self, name: &[u8], run: RunKey) -> bool {
+        let key = (run, name.to_vec());
+        self.now.entries.get(&key) != self.committed.entries.get(&key)
+    }
+
     fn pending(&self) -> u64 {
         self.pending.try_into().unwrap()
     }
@@ -222,6 +227,7 @@ pub(super) fn prepared(fake: &Fake, at: u64, run: &str, files: &[TestFile]) -> V
         entry: RunEntry { at: Instant(at), name: run.to_owned(), warning: None },
         meta: Vec::new(),
         entries: files.iter().map(entry).collect(),
+        is_whole: true,
         seen: [].into(),
         stored: OnceLock::from(key),
     });
@@ -258,6 +264,7 @@ fn prepared_file(fake: &Fake, run: Option<RunKey>, index: usize, file: &TestFile
         ids,
         digest: None,
         checksum: None,
+        is_repeat: false,
         is_opened: true,
         content,
         ticket: Ticket::free(),

@@ -4,15 +4,17 @@
 //! encode (`prepare`), and a bounded window restores the order (`window`, `gate`). `pipeline` puts the steps
 //! together. The segments written depend on the tree and the store alone, not on the number of workers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::id::CommitId;
+use crate::id::{CommitId, Instant};
 use crate::limits::IMPORT_MEMORY_DEFAULT_BYTES;
 use crate::progress::{Progress, Stop};
 use crate::store::Writer;
 
 mod alias;
+mod archive;
+mod bundles;
 mod commit;
 mod dictionary;
 #[cfg(test)]
@@ -26,10 +28,12 @@ mod reason;
 mod scan;
 mod seen;
 mod source;
+mod stream;
 mod target;
 mod window;
 
 pub use alias::settle_aliases;
+pub use bundles::Bundles;
 pub use source::TreeSource;
 
 /// What to do with snapshots that the tree no longer holds.
@@ -42,6 +46,32 @@ pub enum Mirror {
     Tombstone,
     /// Tombstone them in any case.
     Force,
+}
+
+/// What to import.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// A backup tree: the folder that holds `opencti_data`, or that folder itself.
+    Tree(PathBuf),
+    /// A backup tree in a tar archive, plain or compressed with zstd or gzip, taken in the order in which it comes; `-`: standard
+    /// input. Of two files of one name the later one counts.
+    Archive(PathBuf),
+    /// Plain STIX bundles, whose objects become snapshots of one run.
+    Bundles {
+        /// The file, or the folder of files.
+        path: Bundles,
+        /// The name of the run.
+        run: String,
+        /// What it means.
+        at: Instant,
+    },
+}
+
+impl<P: AsRef<Path> + ?Sized> From<&P> for Source {
+    /// A backup tree.
+    fn from(path: &P) -> Source {
+        Source::Tree(path.as_ref().to_owned())
+    }
 }
 
 /// How to import.
@@ -146,19 +176,20 @@ impl ImportOptions {
     }
 }
 
-/// Imports a backup tree: the folder that holds `opencti_data`, or that folder itself.
+/// Imports a source.
 ///
 /// # Errors
-/// `BadInput` if there is no such folder; `Cancelled` after `stop` was raised, with all whole groups
+/// `BadInput` if there is no tree, or with [`Mirror`] for what is none; `Io` for an archive that breaks off, after all that came
+/// before is committed; `Cancelled` after `stop` was raised, with all whole groups
 /// committed; failures of the store. Bad files are reports, not errors.
 pub fn import(
-    source: &Path,
+    source: impl Into<Source>,
     writer: &mut Writer,
     options: &ImportOptions,
     sink: &mut dyn ImportSink,
     stop: &Stop,
 ) -> Result<ImportSummary> {
-    let result = pipeline::run(source, writer, options, sink, stop);
+    let result = pipeline::run(source.into(), writer, options, sink, stop);
     if result.is_err()
         && writer.pending() > 0
         && let Err(error) = writer.rollback()

@@ -1,6 +1,5 @@
 //! Puts the steps together: scan -> prepare on N threads -> order -> hold for a dictionary -> commit.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -9,21 +8,23 @@ use super::dictionary::Held;
 use super::gate::Gate;
 use super::mirror::Removals;
 use super::prepare::{Done, EncoderSlot, Preparer};
-use super::scan::{Job, Scan, Tree};
+use super::scan::{Job, RunEntry, Scan, Tree};
 use super::seen::{Seen, SourceId};
+use super::stream::Stream;
 use super::target::StoreTarget;
-use super::window::{self, Flow};
-use super::{ImportOptions, ImportSink, ImportSummary};
-use crate::error::Result;
+use super::window::{self, Feed, Flow};
+use super::{ImportOptions, ImportSink, ImportSummary, Mirror, Source, archive, bundles};
+use crate::error::{Error, Result};
 use crate::limits::GROUP_MAX_BYTES;
 use crate::progress::Stop;
 use crate::store::Writer;
+use crate::vfs::tree::open_input;
 
 /// Most workers: each has some directories open, and their number is limited.
 const JOBS_MAX: usize = 64;
 
 struct Pipeline<'a> {
-    scan: Scan,
+    from: Origin,
     held: Option<Held>,
     committer: Committer<'a, StoreTarget<'a>>,
     slot: Arc<EncoderSlot>,
@@ -33,9 +34,15 @@ struct Pipeline<'a> {
     stop: &'a Stop,
 }
 
-/// Imports a tree; what is not committed when it fails is for the caller to roll back.
+/// Where jobs come from.
+enum Origin {
+    Tree(Scan),
+    Stream(Stream),
+}
+
+/// Imports a source; what is not committed when it fails is for the caller to roll back.
 pub(super) fn run(
-    source: &Path,
+    source: Source,
     writer: &mut Writer,
     options: &ImportOptions,
     sink: &mut dyn ImportSink,
@@ -46,21 +53,18 @@ pub(super) fn run(
         jobs => jobs.min(JOBS_MAX),
     };
     let memory = options.memory_bytes();
-    let tree = Tree::open(source)?;
     let base = writer.view()?;
     let wants_dictionary = writer.wants_dictionary() && !options.dry_run;
     let slot = Arc::new(EncoderSlot::default());
     if !wants_dictionary && !options.dry_run {
         slot.set(writer.encoder());
     }
-    let target = StoreTarget::new(writer, base.clone());
-    let removals = Removals::plan(options.mirror, &tree, &target, stop)?;
     // While there is no encoder, what the workers do ahead is work left to the committer: not much of it.
     let gate = Gate::new(if wants_dictionary { GROUP_MAX_BYTES.min(memory) } else { memory });
-    let id = SourceId::of(tree.root.full_path().as_os_str().as_encoded_bytes());
-    let seen = if options.force_read { Seen::default() } else { Seen::load(target.writer, id) };
+    let target = StoreTarget::new(writer, base.clone());
+    let (from, removals, id) = open(source, &target, options, &gate, stop)?;
     let mut pipeline = Pipeline {
-        scan: Scan::new(tree, seen),
+        from,
         held: wants_dictionary.then(Held::default),
         committer: Committer::new(target, sink, options.dry_run, removals),
         slot: Arc::clone(&slot),
@@ -72,27 +76,66 @@ pub(super) fn run(
     let mut make_worker = || Preparer::new(base.clone(), Arc::clone(&slot), options.dry_run);
     let result =
         window::run(&mut pipeline, &mut make_worker, threads, &gate, stop).and_then(|()| pipeline.finish());
-    let Pipeline { scan, committer, .. } = pipeline;
-    let (notes, writer) = (committer.notes, committer.target.writer);
-    // What was committed is worth noting also when the import was interrupted. With `force_read` nothing was taken from the
-    // notes, but they are renewed.
-    if !options.dry_run {
+    let Pipeline { from, committer, .. } = pipeline;
+    // What was committed is worth noting also when the import was interrupted.
+    if let (Origin::Tree(scan), Some(id), false) = (from, id, options.dry_run) {
         let (seen, names) = scan.into_seen();
-        notes.save(&seen, &names, writer, id);
+        committer.notes.save(&seen, &names, committer.target.writer, id);
     }
     result
+}
+
+fn open(
+    source: Source,
+    target: &StoreTarget<'_>,
+    options: &ImportOptions,
+    gate: &Arc<Gate>,
+    stop: &Stop,
+) -> Result<(Origin, Removals, Option<SourceId>)> {
+    let stream = match source {
+        Source::Tree(path) => {
+            let tree = Tree::open(&path)?;
+            let removals = Removals::plan(options.mirror, &tree, target, stop)?;
+            let id = SourceId::of(tree.root.full_path().as_os_str().as_encoded_bytes());
+            let seen = if options.force_read { Seen::default() } else { Seen::load(target.writer, id) };
+            return Ok((Origin::Tree(Scan::new(tree, seen)), removals, Some(id)));
+        }
+        _ if options.mirror != Mirror::Keep => {
+            let reason = "only a tree tells what is gone".to_owned();
+            return Err(Error::BadInput { what: "mirror".to_owned(), reason });
+        }
+        Source::Archive(path) => {
+            let input = open_input(&path)?;
+            Stream::start(gate, move |pieces| archive::read(input, pieces))?
+        }
+        Source::Bundles { path, run, at } => {
+            let run = RunEntry { at, name: run, warning: None };
+            Stream::start(gate, move |pieces| bundles::read(&path, &run, pieces))?
+        }
+    };
+    Ok((Origin::Stream(stream), Removals::new(Mirror::Keep, 0), None))
 }
 
 impl Flow for Pipeline<'_> {
     type Job = Job;
     type Done = Done;
 
-    fn feed(&mut self) -> Result<Option<Vec<Job>>> {
-        let batch = self.scan.next_batch();
-        if batch.is_none() {
-            self.committer.set_total(self.scan.files());
+    fn feed(&mut self) -> Result<Feed<Job>> {
+        let (fed, files) = match &mut self.from {
+            Origin::Tree(scan) => (scan.next_batch().map_or(Feed::End, Feed::Jobs), scan.files()),
+            Origin::Stream(stream) => {
+                let fed = stream.next_batch()?;
+                if matches!(fed, Feed::Later) && stream.is_quiet() {
+                    // A pipe may say nothing for hours: what it said is made durable, and told.
+                    self.committer.commit()?;
+                }
+                (fed, stream.files())
+            }
+        };
+        if matches!(fed, Feed::End) {
+            self.committer.set_total(files);
         }
-        Ok(batch)
+        Ok(fed)
     }
 
     fn take(&mut self, done: Done) -> Result<()> {
@@ -124,8 +167,15 @@ impl Pipeline<'_> {
 
     fn finish(&mut self) -> Result<ImportSummary> {
         self.decide()?;
-        let names = self.scan.run_names();
-        self.committer.remove_gone_runs(|name| names.contains(name), self.stop)?;
-        self.committer.finish()
+        if let Origin::Tree(scan) = &self.from {
+            let names = scan.run_names();
+            self.committer.remove_gone_runs(|name| names.contains(name), self.stop)?;
+        }
+        let summary = self.committer.finish()?;
+        match &mut self.from {
+            // What came before an archive broke off is in the store, and that it broke off is told.
+            Origin::Stream(stream) => std::mem::replace(&mut stream.ended, Ok(())).map(|()| summary),
+            Origin::Tree(_) => Ok(summary),
+        }
     }
 }

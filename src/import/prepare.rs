@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::FileReport;
 use super::gate::Ticket;
 use super::reason;
-use super::scan::{Job, RunDir};
+use super::scan::{Arrived, Job, RunDir};
 use super::seen;
 use super::target::{Base, Compared, Known, object_ids};
 use super::window::Worker;
@@ -18,10 +18,10 @@ use crate::id::RunKey;
 use crate::limits::{FILE_MAX_BYTES, NAME_MAX_BYTES};
 use crate::segment::{Encoded, Encoder};
 use crate::snapshot::{Bundle, Meta, bundle};
-use crate::vfs::tree::{FileInfo, SourceDir, clock};
+use crate::vfs::tree::{FileTime, SourceDir, clock};
 
 /// What a prepared file takes in memory beside its payload, about, in bytes.
-const FILE_OVERHEAD_BYTES: u64 = 512;
+pub(super) const FILE_OVERHEAD_BYTES: u64 = 512;
 /// Largest read buffer that a worker keeps for the next file, in bytes.
 const BUFFER_KEEP_BYTES: usize = 1 << 20;
 /// Most ids that the warnings of a file name.
@@ -57,12 +57,32 @@ pub(super) struct PreparedFile {
     pub(super) digest: Option<u64>,
     /// The checksum of the record that holds its content already.
     pub(super) checksum: Option<u32>,
+    /// Whether a file of its name came before it in this import.
+    pub(super) is_repeat: bool,
     /// Whether it was opened.
     pub(super) is_opened: bool,
     /// What it holds.
     pub(super) content: Content,
     /// Its bytes in the window.
     pub(super) ticket: Ticket,
+}
+
+impl PreparedFile {
+    fn new(index: usize) -> PreparedFile {
+        PreparedFile {
+            index,
+            bytes: 0,
+            warnings: Vec::new(),
+            known: Known::Absent,
+            ids: Vec::new(),
+            digest: None,
+            checksum: None,
+            is_repeat: false,
+            is_opened: true,
+            content: Content::Same,
+            ticket: Ticket::free(),
+        }
+    }
 }
 
 /// What a file holds.
@@ -135,25 +155,62 @@ impl<B: Base> Preparer<B> {
         admit: &mut dyn FnMut(u64) -> Option<Ticket>,
     ) -> Option<PreparedFile> {
         let name = run.snapshot_name(index);
-        let mut file = PreparedFile {
-            index,
-            bytes: 0,
-            warnings: Vec::new(),
-            known: Known::Absent,
-            ids: Vec::new(),
-            digest: None,
-            checksum: None,
-            is_opened: true,
-            content: Content::Same,
-            ticket: Ticket::free(),
-        };
+        let mut file = PreparedFile::new(index);
         if let Err(bad) = self.fill(&mut file, dir, run, name, admit)? {
             file.content = bad;
         }
+        self.tidy();
+        Some(file)
+    }
+
+    /// Prepares a file that was read already.
+    fn arrived(&mut self, run: &RunDir, index: usize, arrived: Arrived) -> PreparedFile {
+        let name = run.snapshot_name(index);
+        let mut file = PreparedFile::new(index);
+        (self.buffer, file.ticket) = (arrived.bytes, arrived.ticket);
+        file.bytes = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
+        file.is_repeat = arrived.is_repeat;
+        if let Err(bad) = self.judge(&mut file, run, name, arrived.mtime) {
+            file.content = bad;
+        }
+        self.tidy();
+        file
+    }
+
+    fn judge(
+        &mut self,
+        file: &mut PreparedFile,
+        run: &RunDir,
+        name: &[u8],
+        mtime: Option<FileTime>,
+    ) -> Result<(), Content> {
+        if let Some(bad) = name_too_long(name) {
+            return Err(bad);
+        }
+        let compared = self.compare(run, name, true);
+        file.known = compared.known;
+        // What came before it under its name is not in the state it was compared with.
+        if !compared.is_same || file.is_repeat {
+            return self.parse(file, name, mtime);
+        }
+        file.ticket = Ticket::free();
+        take_known_ids(file, name);
+        Ok(())
+    }
+
+    fn tidy(&mut self) {
         if self.buffer.capacity() > BUFFER_KEEP_BYTES {
             self.buffer = Vec::new();
         }
-        Some(file)
+    }
+
+    /// Compares what is in the buffer, if anything is, with what the store held.
+    fn compare(&self, run: &RunDir, name: &[u8], is_read: bool) -> Compared {
+        let payload = is_read.then_some(self.buffer.as_slice());
+        match stored_key(&self.base, run) {
+            Some(key) => self.base.compare(name, key, payload),
+            None => Compared::with(Known::Absent),
+        }
     }
 
     /// Reads, compares, parses and encodes. The inner error is the content of a bad file.
@@ -165,9 +222,8 @@ impl<B: Base> Preparer<B> {
         name: &[u8],
         admit: &mut dyn FnMut(u64) -> Option<Ticket>,
     ) -> Option<Result<(), Content>> {
-        if name.len() > NAME_MAX_BYTES {
-            let detail = format!("the name has {} bytes, at most {NAME_MAX_BYTES}", name.len());
-            return Some(Err(Content::Bad { code: reason::NAME_TOO_LONG, detail }));
+        if let Some(bad) = name_too_long(name) {
+            return Some(Err(bad));
         }
         if self.is_seen(file, dir, run, name) {
             return Some(Ok(()));
@@ -183,11 +239,7 @@ impl<B: Base> Preparer<B> {
             Err(error) => Err(error),
         };
         // Also for a file that cannot be read: what stays in the store keeps its aliases.
-        let payload = read.is_ok().then_some(self.buffer.as_slice());
-        let compared = match stored_key(&self.base, run) {
-            Some(key) => self.base.compare(name, key, payload),
-            None => Compared::with(Known::Absent),
-        };
+        let compared = self.compare(run, name, read.is_ok());
         file.known = compared.known;
         let info = match read {
             Ok(info) => info,
@@ -201,7 +253,7 @@ impl<B: Base> Preparer<B> {
             take_known_ids(file, name);
             return Some(Ok(()));
         }
-        Some(self.parse(file, name, &info))
+        Some(self.parse(file, name, Some(info.mtime)))
     }
 
     /// Tells whether an earlier import saw the file as it is now, and the store holds what it saw: then it is not opened.
@@ -221,10 +273,15 @@ impl<B: Base> Preparer<B> {
         true
     }
 
-    fn parse(&mut self, file: &mut PreparedFile, name: &[u8], info: &FileInfo) -> Result<(), Content> {
+    fn parse(
+        &mut self,
+        file: &mut PreparedFile,
+        name: &[u8],
+        mtime: Option<FileTime>,
+    ) -> Result<(), Content> {
         let bundle = bundle::parse(&self.buffer)
             .map_err(|reject| Content::Bad { code: reject.code, detail: reject.detail })?;
-        let meta = Meta::of(&bundle, name, Some(info.mtime));
+        let meta = Meta::of(&bundle, name, mtime);
         let Bundle { objects, warnings } = bundle;
         let object = objects.first().map_or(0..0, |first| first.range.clone());
         file.warnings = warnings;
@@ -263,6 +320,7 @@ impl<B: Base> Worker<Job, Done> for Preparer<B> {
                 Some(Done::Begin(run))
             }
             Job::File { dir, run, index } => self.file(&dir, &run, index, admit).map(Done::File),
+            Job::Arrived { run, index, file } => Some(Done::File(self.arrived(&run, index, file))),
             Job::End(run) => Some(Done::End(run)),
         }
     }
@@ -271,6 +329,11 @@ impl<B: Base> Worker<Job, Done> for Preparer<B> {
 /// Returns the key under which the store had the run when the import began.
 fn stored_key(base: &impl Base, run: &RunDir) -> Option<RunKey> {
     *run.stored.get_or_init(|| base.run_key(run.entry.at, &run.entry.name))
+}
+
+fn name_too_long(name: &[u8]) -> Option<Content> {
+    let detail = || format!("the name has {} bytes, at most {NAME_MAX_BYTES}", name.len());
+    (name.len() > NAME_MAX_BYTES).then(|| Content::Bad { code: reason::NAME_TOO_LONG, detail: detail() })
 }
 
 fn bad(code: &'static str, error: &Error) -> Content {

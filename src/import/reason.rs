@@ -13,6 +13,8 @@ pub(super) const NOT_A_DATE: &str = "not_a_date";
 pub(super) const NOT_A_FILE: &str = "not_a_file";
 /// A file that is not named as snapshots are.
 pub(super) const NOT_NAMED_JSON: &str = "not_named_json";
+/// A link in an archive.
+pub(super) const LINK: &str = "link";
 /// The system refuses to read it.
 pub(super) const UNREADABLE: &str = "unreadable";
 /// It went away between listing and reading.

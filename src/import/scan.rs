@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::vec;
 
+use super::gate::Ticket;
 use super::reason;
 use super::seen::{Rows, Seen};
 use super::{FileOutcome, FileReport};
@@ -18,12 +19,12 @@ use crate::id::{Instant, RunKey};
 use crate::snapshot::codec::encode_run_meta;
 use crate::snapshot::run;
 use crate::vfs::Kind;
-use crate::vfs::tree::{SourceDir, SourceEntry};
+use crate::vfs::tree::{FileTime, SourceDir, SourceEntry};
 
 /// The directory that holds the run directories.
 const DATA_DIR: &str = "opencti_data";
 /// What a snapshot's file name ends in, in exactly this case.
-const SUFFIX: &[u8] = b".json";
+pub(super) const SUFFIX: &[u8] = b".json";
 /// Most jobs in a batch. A batch never spans two run directories, so it holds one directory open.
 const BATCH_MAX_JOBS: usize = 32;
 
@@ -58,6 +59,8 @@ pub(super) struct RunDir {
     pub(super) meta: Vec<u8>,
     /// Its entries, by name.
     pub(super) entries: Vec<SourceEntry>,
+    /// Whether that are all of them: a piece of one comes from an archive, in its order.
+    pub(super) is_whole: bool,
     /// What an earlier import noted of its files.
     pub(super) seen: Rows,
     /// Its key, if the store had it when the import began. Whoever needs it first looks it up.
@@ -80,8 +83,30 @@ pub(super) enum Job {
         /// The number of the entry.
         index: usize,
     },
+    /// A snapshot file that was read already.
+    Arrived {
+        /// The piece of a run directory.
+        run: Arc<RunDir>,
+        /// The number of the entry.
+        index: usize,
+        /// What was read.
+        file: Arrived,
+    },
     /// The run directory is complete.
     End(Arc<RunDir>),
+}
+
+/// A file that came by itself.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    /// Its content.
+    pub(super) bytes: Vec<u8>,
+    /// When it was last modified.
+    pub(super) mtime: Option<FileTime>,
+    /// Whether a file of its name came before.
+    pub(super) is_repeat: bool,
+    /// Its bytes in the window.
+    pub(super) ticket: Ticket,
 }
 
 impl Tree {
@@ -150,7 +175,8 @@ impl RunEntry {
         let entries = sorted(&dir)?;
         let meta = encode_run_meta(dir.mtime().ok());
         let seen = Rows::from([]);
-        let run = RunDir { entry: self.clone(), meta, entries, seen, stored: OnceLock::new() };
+        let run =
+            RunDir { entry: self.clone(), meta, entries, is_whole: true, seen, stored: OnceLock::new() };
         Ok((dir, run))
     }
 }

@@ -103,6 +103,8 @@ pub(super) trait Target {
     fn delete(&mut self, name: &[u8], run: RunKey) -> Result<bool>;
     /// Deletes an empty run.
     fn delete_run(&mut self, run: RunKey) -> Result<bool>;
+    /// Tells whether a name was put since the last commit.
+    fn is_pending(&self, name: &[u8], run: RunKey) -> bool;
     /// Records written since the last commit.
     fn pending(&self) -> u64;
     /// The checksum of each of them, in order.
@@ -169,6 +171,10 @@ impl Target for StoreTarget<'_> {
 
     fn delete_run(&mut self, run: RunKey) -> Result<bool> {
         self.writer.delete_run(run)
+    }
+
+    fn is_pending(&self, name: &[u8], run: RunKey) -> bool {
+        self.writer.is_pending(name, run)
     }
 
     fn pending(&self) -> u64 {

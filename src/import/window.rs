@@ -25,6 +25,8 @@ const AHEAD_MAX_ITEMS: u64 = 8192;
 const QUEUE_BATCHES_PER_WORKER: usize = 4;
 /// How often a waiting calling thread looks at the stop flag.
 const STOP_POLL: Duration = Duration::from_millis(50);
+/// The same while there is nothing to hand out, but may be soon.
+const FEED_POLL: Duration = Duration::from_millis(1);
 
 /// Both ends of the window, on the calling thread.
 pub(super) trait Flow {
@@ -33,11 +35,21 @@ pub(super) trait Flow {
     /// What comes back.
     type Done: Send;
 
-    /// Returns the next jobs in order; `None` when there are no more.
-    fn feed(&mut self) -> Result<Option<Vec<Self::Job>>>;
+    /// Returns the next jobs in order.
+    fn feed(&mut self) -> Result<Feed<Self::Job>>;
 
     /// Takes a result, in the order of the jobs.
     fn take(&mut self, done: Self::Done) -> Result<()>;
+}
+
+/// What there is to hand out.
+pub(super) enum Feed<J> {
+    /// Jobs, at least one.
+    Jobs(Vec<J>),
+    /// Nothing at the moment.
+    Later,
+    /// Nothing any more.
+    End,
 }
 
 /// The work between the ends; each thread has one.
@@ -77,7 +89,7 @@ where
     W: Worker<F::Job, F::Done> + Send,
 {
     if threads <= 1 {
-        return run_inline(flow, &mut make_worker(), stop);
+        return run_inline(flow, &mut make_worker(), gate, stop);
     }
     thread::scope(|scope| {
         // However this ends, no worker is to wait at the gate for ever.
@@ -109,8 +121,24 @@ impl Drop for CloseOnDrop<'_> {
     }
 }
 
-fn run_inline<F: Flow, W: Worker<F::Job, F::Done>>(flow: &mut F, worker: &mut W, stop: &Stop) -> Result<()> {
-    while let Some(jobs) = flow.feed()? {
+fn run_inline<F: Flow, W: Worker<F::Job, F::Done>>(
+    flow: &mut F,
+    worker: &mut W,
+    gate: &Gate,
+    stop: &Stop,
+) -> Result<()> {
+    let _closing = CloseOnDrop(gate);
+    let mut taken = 0u64;
+    loop {
+        stop.check()?;
+        let jobs = match flow.feed()? {
+            Feed::Jobs(jobs) => jobs,
+            Feed::Later => {
+                thread::sleep(FEED_POLL);
+                continue;
+            }
+            Feed::End => break,
+        };
         for job in jobs {
             stop.check()?;
             match guarded(|| worker.work(job, &mut |_| Some(Ticket::free()))) {
@@ -118,6 +146,8 @@ fn run_inline<F: Flow, W: Worker<F::Job, F::Done>>(flow: &mut F, worker: &mut W,
                 Ok(None) => {}
                 Err(message) => return Err(panicked(&message)),
             }
+            taken = taken.saturating_add(1);
+            gate.advance(taken);
         }
     }
     stop.check()
@@ -140,15 +170,17 @@ fn drive<F: Flow>(
         while let Ok(chunk) = done.try_recv() {
             reorder.insert(chunk);
         }
+        let mut poll = STOP_POLL;
         // One batch out, one item in, and so on: neither end starves the other.
         if waiting.is_none() && !ended && handed_out.saturating_sub(reorder.next) < AHEAD_MAX_ITEMS {
             match flow.feed()? {
-                Some(batch) => {
+                Feed::Jobs(batch) => {
                     let first = handed_out;
                     handed_out = handed_out.saturating_add(u64::try_from(batch.len()).unwrap_or(u64::MAX));
                     waiting = Some(Batch { first, jobs: batch });
                 }
-                None => ended = true,
+                Feed::Later => poll = FEED_POLL,
+                Feed::End => ended = true,
             }
         }
         let mut idle = true;
@@ -169,7 +201,7 @@ fn drive<F: Flow>(
             return Ok(());
         }
         if idle {
-            match done.recv_timeout(STOP_POLL) {
+            match done.recv_timeout(poll) {
                 Ok(chunk) => reorder.insert(chunk),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(panicked("all workers ended")),

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::commit::{self, COMMIT_KEY, CommitData, CommitKind};
 use crate::format::record::Tag;
 use crate::format::segment::{CommitLink, SegmentHeader};
-use crate::id::{CommitId, SegmentId};
+use crate::id::{CommitId, Key, ObjectKey, RunKey, SegmentId};
 use crate::limits::{TAIL_MAX_BYTES, TAIL_MAX_RECORDS};
 use crate::seeded::{self, Bug};
 use crate::segment::{Dictionary, SegmentWriter};
@@ -54,6 +54,11 @@ impl Writer {
             self.settle()?;
         }
         Ok(self.stage.checksums())
+    }
+
+    /// Tells whether a name was put or deleted in a run since the last commit.
+    pub fn is_pending(&self, name: &[u8], run: RunKey) -> bool {
+        self.stage.newest(&Key::new(ObjectKey::of(name), run)).is_some()
     }
 
     /// Makes the open transaction durable and visible. On return it is on disk. An empty transaction is none.

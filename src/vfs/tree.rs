@@ -4,6 +4,7 @@
 //! while they are read. Everything below a directory is opened relative to it, so that a path of a
 //! million files is resolved once, and a directory that is renamed meanwhile stays the same one.
 
+mod archive;
 mod named;
 mod source;
 mod target;
@@ -17,7 +18,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::FileType;
 
-pub use self::named::{InputFile, lies_in, open_input};
+pub use self::archive::{ArchiveEntry, ArchiveKind, read_archive};
+pub use self::named::{Input, lies_in, open_input};
 pub use self::source::{FileInfo, SourceDir, SourceEntry, SourceFile};
 pub use self::target::{OutputFile, TargetDir, create_file};
 use super::Kind;

@@ -133,7 +133,8 @@ fn what_no_repair_can_change_is_said_to_be_so() {
     let name = run(1);
     let (key, _) = writer.put_run(instant(&name), &name, &[]).unwrap();
     let (kind, body) = (PutKind::Snapshot, Body::Raw(b"[]"));
-    let put = Put { name: id(1).as_bytes(), run: key, kind, meta: b"\x80", object: 0..2, body };
+    let name = id(1);
+    let put = Put { name: name.as_bytes(), run: key, kind, meta: b"\x80", object: 0..2, body };
     writer.put(&put).unwrap();
     writer.commit().unwrap();
     writer.close().unwrap();

@@ -5,13 +5,18 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{CreateArgs, values};
+use crate::cli::values::RunArg;
 
 /// Arguments of `import`.
 #[derive(Args, Debug)]
 pub(crate) struct ImportArgs {
-    /// The folder that holds `opencti_data`, or that folder itself
+    /// The folder that holds `opencti_data`, or that folder itself; or such a tree as a tar archive, plain or compressed with zstd
+    /// or gzip, `-` for standard input
     #[arg(env = "BACKUP_PATH")]
     pub(crate) source: PathBuf,
+    /// SOURCE is a file of plain STIX bundles, or a folder of them: put each of their objects into this run
+    #[arg(long, value_name = "RUN")]
+    pub(crate) run: Option<RunArg>,
     /// Threads that read and parse; 0: one per core. Never changes the result
     #[arg(short, long, env = "STORE_JOBS", default_value_t = 0, value_name = "N")]
     pub(crate) jobs: usize,

@@ -59,7 +59,7 @@ pub(super) struct Units<R> {
     ended: bool,
 }
 
-impl Units<BufReader<tree::InputFile>> {
+impl Units<BufReader<tree::Input>> {
     /// Opens a file.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ fn file(len: usize) -> Done {
         ids: Vec::new(),
         digest: None,
         checksum: None,
+        is_repeat: false,
         is_opened: true,
         content: Content::New { meta: Vec::new(), object: 0..0, payload: Payload::Raw(vec![7; len]) },
         ticket: Ticket::free(),

@@ -12,7 +12,7 @@ use super::super::gate::Gate;
 use super::super::mirror::Removals;
 use super::super::scan::{Scan, Tree};
 use super::super::seen::Seen;
-use super::super::window::{self, Flow};
+use super::super::window::{self, Feed, Flow};
 use super::super::{ImportSummary, Mirror};
 use super::*;
 use crate::error::Result;
@@ -28,8 +28,8 @@ impl Flow for Whole<'_> {
     type Job = Job;
     type Done = Done;
 
-    fn feed(&mut self) -> Result<Option<Vec<Job>>> {
-        Ok(self.scan.next_batch())
+    fn feed(&mut self) -> Result<Feed<Job>> {
+        Ok(self.scan.next_batch().map_or(Feed::End, Feed::Jobs))
     }
 
     fn take(&mut self, done: Done) -> Result<()> {

@@ -40,6 +40,7 @@ fn jobs(path: &Path) -> Vec<String> {
             Job::File { run, index, .. } => {
                 format!("file {}", String::from_utf8_lossy(run.snapshot_name(*index)))
             }
+            Job::Arrived { .. } => panic!("a tree is listed"),
             Job::End(run) => format!("end {}", run.entry.name),
         }));
     }

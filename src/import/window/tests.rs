@@ -30,8 +30,8 @@ impl Flow for Sizes {
     type Job = (u64, u64);
     type Done = (u64, Ticket);
 
-    fn feed(&mut self) -> Result<Option<Vec<(u64, u64)>>> {
-        Ok(self.batches.next())
+    fn feed(&mut self) -> Result<Feed<(u64, u64)>> {
+        Ok(self.batches.next().map_or(Feed::End, Feed::Jobs))
     }
 
     fn take(&mut self, (number, ticket): (u64, Ticket)) -> Result<()> {
@@ -234,7 +234,7 @@ impl Flow for PanickingTaker {
     type Job = (u64, u64);
     type Done = (u64, Ticket);
 
-    fn feed(&mut self) -> Result<Option<Vec<(u64, u64)>>> {
+    fn feed(&mut self) -> Result<Feed<(u64, u64)>> {
         self.0.feed()
     }
 

@@ -1,30 +1,26 @@
 //! Files that a person named: read from start to end, or asked where they are.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::target::parent_of;
 use crate::error::{Error, Result};
 
-/// An open input: a file, or a pipe until its end.
-#[derive(Debug)]
-pub struct InputFile(File);
+/// A stream of bytes from outside: a file, a pipe, or standard input.
+pub type Input = Box<dyn Read + Send>;
 
-impl Read for InputFile {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-/// Opens an input of any length. Not buffered.
+/// Opens a file for reading from its beginning to its end, `-` for standard input. Not buffered.
 ///
 /// # Errors
 /// `Io`, an absent file included.
 #[expect(clippy::disallowed_methods, reason = "the home of file access")]
-pub fn open_input(path: &Path) -> Result<InputFile> {
-    let file = OpenOptions::new().read(true).open(path).map_err(|error| Error::io("open", path, error))?;
-    Ok(InputFile(file))
+pub fn open_input(path: &Path) -> Result<Input> {
+    if path.as_os_str() == "-" {
+        return Ok(Box::new(io::stdin()));
+    }
+    let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+    Ok(Box::new(file))
 }
 
 /// Tells whether a file of this path lies in a directory, or would once it is created, links followed.

@@ -1,0 +1,250 @@
+//! Backups that come as a tar archive, from a file or a pipe, and plain STIX bundles.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::process::{Output, Stdio};
+
+use flate2::write::GzEncoder;
+use serde_json::Value;
+
+use crate::common::{Dir, files, of_type, read_stream, sample, text};
+
+const RUN: &str = "20240101T000000Z";
+
+fn counts(units: &[Value]) -> &Value {
+    &units[units.len() - 1]["counts"]
+}
+
+/// The sample as a tar archive, in the order of the file system, with its links left out.
+fn archive() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.follow_symlinks(false);
+    tar.append_dir_all("backup", sample()).unwrap();
+    tar.into_inner().unwrap()
+}
+
+fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len().try_into().unwrap());
+        header.set_mtime(1_700_000_000);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, path, *content).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+fn pipe(dir: &Dir, args: &[&str], input: &[u8]) -> Output {
+    let mut command = dir.command(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A command that fails early does not read it all.
+    drop(stdin.write_all(input));
+    drop(stdin);
+    child.wait_with_output().unwrap()
+}
+
+/// All snapshots with their bytes.
+fn content(dir: &Dir) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for run in of_type(&dir.units(0, &["runs"]), "run") {
+        let name = run["run"].as_str().unwrap();
+        for unit in of_type(&dir.units(0, &["ls", name]), "snapshot") {
+            let id = unit["id"].as_str().unwrap();
+            let body = dir.expect(0, &["get", id, "--run", name, "--raw"]);
+            found.insert(format!("{name}/{id}: {}", String::from_utf8_lossy(&body)));
+        }
+    }
+    found
+}
+
+#[test]
+fn an_archive_holds_what_the_tree_holds_however_it_comes() {
+    let tree = Dir::new();
+    tree.import(3, &sample());
+    let expect = counts(&tree.import(3, &sample()))["unchanged"].clone();
+    let plain = archive();
+    let zstd = zstd::encode_all(&plain[..], 1).unwrap();
+    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&plain).unwrap();
+    let gzip = gzip.finish().unwrap();
+    for (name, bytes) in [("tar", &plain), ("tar.zst", &zstd), ("tar.gz", &gzip)] {
+        for jobs in ["1", "2"] {
+            let dir = Dir::new();
+            let output = pipe(&dir, &["import", "-", "--json", "--jobs", jobs], bytes);
+            assert_eq!(output.status.code(), Some(3), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+            let units = read_stream(&output.stdout);
+            assert_eq!(counts(&units)["added"], expect, "{name}");
+            let file = dir.path(&format!("backup.{name}"));
+            fs::write(&file, bytes).unwrap();
+            let units = dir.import(3, &file);
+            assert_eq!(
+                (&counts(&units)["unchanged"], &counts(&units)["added"]),
+                (&expect, &0.into()),
+                "{name}"
+            );
+            let units = dir.import(3, &sample());
+            assert_eq!(counts(&units)["unchanged"], expect, "the tree itself brings nothing new: {name}");
+            dir.expect(0, &["check", "--level", "content"]);
+        }
+    }
+}
+
+#[test]
+fn any_number_of_jobs_stores_an_archive_in_the_same_bytes() {
+    let bytes = archive();
+    let segments = |jobs: &str| {
+        let dir = Dir::new();
+        pipe(&dir, &["import", "-", "--jobs", jobs, "--store-id", crate::common::STORE_ID], &bytes);
+        dir.segments().into_values().collect::<Vec<_>>()
+    };
+    let one = segments("1");
+    assert!(!one.is_empty() && segments("2") == one && segments("8") == one);
+}
+
+/// What came before the archive broke off is stored and told, and the exit code says that it is not all.
+#[test]
+fn an_archive_that_breaks_off_keeps_what_came() {
+    let plain = archive();
+    let zstd = zstd::encode_all(&plain[..], 1).unwrap();
+    let end = plain.len() - plain.iter().rev().take_while(|byte| **byte == 0).count();
+    let block = end.div_ceil(512) * 512;
+    for (cut, least) in
+        [(&plain[..plain.len() / 2], 20), (&plain[..block], 300), (&zstd[..zstd.len() * 3 / 4], 20)]
+    {
+        let dir = Dir::new();
+        let output = pipe(&dir, &["import", "-", "--json"], cut);
+        assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
+        let units = read_stream(&output.stdout);
+        let added = files(&units, "added").len();
+        assert!(added >= least, "{added}");
+        let held: u64 = of_type(&dir.units(0, &["runs"]), "run")
+            .iter()
+            .map(|run| run["snapshots"].as_u64().unwrap())
+            .sum();
+        assert_eq!(usize::try_from(held).unwrap(), added);
+        dir.expect(0, &["check"]);
+    }
+}
+
+#[test]
+fn what_is_no_archive_is_refused_by_its_name() {
+    for (bytes, word) in
+        [(&b""[..], "no bytes"), (b"BZh91AY&SY", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"PK\x03\x04..", "zip")]
+    {
+        let dir = Dir::new();
+        let output = pipe(&dir, &["import", "-"], bytes);
+        assert_eq!(output.status.code(), Some(4));
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(message.contains(word), "{message}");
+    }
+    let dir = Dir::new();
+    let output = pipe(&dir, &["import", "-"], &[b'x'; 5000]);
+    assert_eq!(output.status.code(), Some(4), "noise");
+}
+
+#[test]
+fn odd_entries_of_an_archive_are_named_and_the_rest_goes_on() {
+    let good = |id: &str| format!("{{\"objects\": [{{\"id\": \"{id}\"}}]}}").into_bytes();
+    let (first, second) = (good("tool--1"), good("tool--1 "));
+    let deep = ["{\"objects\": ".to_owned(), "[".repeat(100_000)].concat();
+    let bytes = tar_of(&[
+        (&format!("opencti_data/{RUN}/a.json"), &first),
+        ("opencti_data/notes.txt", b"x"),
+        ("opencti_data/nodate/a.json", &first),
+        (&format!("opencti_data/{RUN}/b.txt"), b"x"),
+        (&format!("opencti_data/{RUN}/sub/c.json"), &first),
+        (&format!("opencti_data/{RUN}/bad.json"), b"{"),
+        (&format!("opencti_data/{RUN}/deep.json"), deep.as_bytes()),
+        (&format!("./x/opencti_data/{RUN}/d.json"), &first),
+        (&format!("opencti_data/{RUN}/a.json"), &second),
+        (&format!("{RUN}/e.json"), &first),
+    ]);
+    let dir = Dir::new();
+    let output = pipe(&dir, &["import", "-", "--json"], &bytes);
+    assert_eq!(output.status.code(), Some(3));
+    let units = read_stream(&output.stdout);
+    let codes: Vec<(String, String)> = of_type(&units, "file")
+        .iter()
+        .filter_map(|unit| {
+            let last = unit["path"].as_array().unwrap().last().unwrap().as_str().unwrap().to_owned();
+            Some((last, unit["error"]["code"].as_str()?.to_owned()))
+        })
+        .collect();
+    let expect = [
+        ("notes.txt", "not_a_directory"),
+        ("a.json", "not_a_date"),
+        ("b.txt", "not_named_json"),
+        ("c.json", "not_a_file"),
+        ("bad.json", "not_json"),
+        ("deep.json", "too_deep"),
+    ];
+    let expect: Vec<(String, String)> =
+        expect.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    assert_eq!(codes, expect);
+    assert!(
+        dir.expect(0, &["get", "a", "--run", RUN, "--raw"]) == second,
+        "of two files of one name the later counts"
+    );
+    assert!(dir.expect(0, &["get", "d", "--run", RUN, "--raw"]) == first);
+    // The first state comes again, and the store holds the second: it must not pass for unchanged.
+    let again = tar_of(&[(&format!("{RUN}/a.json"), &first), (&format!("{RUN}/a.json"), &second)]);
+    assert_eq!(pipe(&dir, &["import", "-"], &again).status.code(), Some(0));
+    assert!(dir.expect(0, &["get", "a", "--run", RUN, "--raw"]) == second);
+    dir.expect(0, &["check", "--level", "content"]);
+}
+
+/// A link has its content elsewhere in the archive, or nowhere. To pass over it silently would lose a snapshot.
+#[test]
+fn a_link_in_the_place_of_a_snapshot_is_rejected() {
+    let mut tar = tar::Builder::new(Vec::new());
+    for kind in [tar::EntryType::Link, tar::EntryType::Symlink] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        tar.append_link(&mut header, format!("opencti_data/{RUN}/a.json"), "b.json").unwrap();
+    }
+    let dir = Dir::new();
+    let output = pipe(&dir, &["import", "-", "--json"], &tar.into_inner().unwrap());
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(counts(&read_stream(&output.stdout))["rejected"], 2);
+}
+
+#[test]
+fn a_mirror_of_what_is_no_tree_is_refused() {
+    let dir = Dir::new();
+    let file = dir.path("x.tar");
+    fs::write(&file, tar_of(&[])).unwrap();
+    dir.expect(2, &["import", text(&file), "--mirror"]);
+}
+
+#[test]
+fn objects_of_plain_bundles_become_snapshots_of_a_run() {
+    let dir = Dir::new();
+    let folder = dir.path("bundles");
+    fs::create_dir(&folder).unwrap();
+    let (one, two) =
+        ("{\"id\": \"tool--1\",  \"n\": 1.10}", "{\"id\":\"tool--2\", \"object_ref\": \"tool--1\"}");
+    fs::write(folder.join("a.json"), format!("{{\"type\": \"bundle\", \"objects\": [{one}, {two}]}}"))
+        .unwrap();
+    fs::write(folder.join("b.json"), format!("{{\"objects\": [{one}]}}")).unwrap();
+    fs::write(folder.join("c.json"), "{\"objects\": [").unwrap();
+    fs::write(folder.join("notes.txt"), "x").unwrap();
+    let units = dir.units(3, &["import", text(&folder), "--run", RUN]);
+    let counts = counts(&units);
+    assert_eq!(
+        (&counts["added"], &counts["rejected"], &counts["ignored"]),
+        (&2.into(), &1.into(), &1.into())
+    );
+    assert_eq!(dir.expect(0, &["get", "tool--1", "--run", RUN]), one.as_bytes(), "exactly its bytes");
+    let bundles = dir.expect(0, &["restore", "--bundles", "-"]);
+    assert!(String::from_utf8(bundles).unwrap().contains(two));
+    dir.expect(0, &["check", "--level", "content"]);
+    let again = dir.units(0, &["import", text(&folder.join("a.json")), "--run", RUN]);
+    assert_eq!(self::counts(&again)["unchanged"], 2);
+    assert_eq!(content(&dir).len(), 2);
+    dir.expect(2, &["import", text(&folder), "--run", "yesterday"]);
+}

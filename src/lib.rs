@@ -56,6 +56,6 @@ struct Readme;
 pub use error::{Damage, Error, Place, Result};
 pub use id::{CommitId, Instant, Key, Location, ObjectKey, RunKey, SegmentId, StoreId};
 pub use store::{
-    Body, Compression, CreateOptions, Outcome, Put, PutKind, RunInfo, Snapshot, Store, View, Writer,
+    Body, Compression, CreateOptions, Outcome, Put, PutKind, RunInfo, Snapshot, Store, View, When, Writer,
     WriterOptions,
 };

@@ -72,6 +72,11 @@ impl Head {
         key_of(&self.key)
     }
 
+    /// Returns the key of which it is the state: that of a PUT or DELETE, of nothing else.
+    pub fn stored_key(&self) -> Option<Key> {
+        matches!(self.tag, Tag::Put | Tag::Delete).then(|| self.key())
+    }
+
     /// Returns the length of the data, in bytes.
     pub fn data_len(&self) -> u32 {
         self.size.saturating_sub(HEAD_LEN)

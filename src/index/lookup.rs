@@ -5,8 +5,8 @@
 //! that a damaged newest record is found and reported as damaged instead of the one before it.
 
 use crate::error::Result;
-use crate::format::index::{Packed, RawEntry, Slot};
-use crate::id::{ObjectKey, RunKey};
+use crate::format::index::{BUCKET_BYTES, BUCKETS_PER_PAGE, Packed, RawEntry, Slot, home_bucket};
+use crate::id::{Location, ObjectKey, RunKey};
 
 use super::RecordKeys;
 use super::entry::{EntryFlags, Found};
@@ -99,6 +99,23 @@ impl<B: AsRef<[u8]>> Index<B> {
             Some(Own::One(found)) => Ok(vec![found]),
             Some(Own::List(list)) => self.all_in_list(list, key, hash, keys),
             None => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns the bucket in which a search for an object begins, to be prefetched. Not verified.
+    #[inline]
+    pub fn home(&self, key: &ObjectKey) -> &[u8] {
+        let bucket = home_bucket(self.hash(key), self.header.counts.home_buckets);
+        self.pages.unverified::<BUCKET_BYTES, BUCKETS_PER_PAGE>(self.sections.buckets, bucket.into())
+    }
+
+    /// Returns where the record of an object's only entry probably lies, to be prefetched: the first entry with its tag. An object
+    /// with several entries, and a damaged page, give `None`.
+    #[inline]
+    pub fn likely(&self, key: &ObjectKey) -> Option<Location> {
+        match Probe::new(self, self.hash(key)).next() {
+            Ok(Some(Slot::One(at))) => self.location(at).ok(),
+            Ok(Some(Slot::List(_)) | None) | Err(_) => None,
         }
     }
 

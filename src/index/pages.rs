@@ -93,6 +93,21 @@ impl<B: AsRef<[u8]>> Pages<B> {
         item.unwrap_or_else(|| Err(self.beyond(section, index)))
     }
 
+    /// Returns the bytes of the `index`-th item of a section, whose page need not hold; nothing if there is none.
+    #[inline]
+    pub(super) fn unverified<const N: usize, const PER_PAGE: u32>(
+        &self,
+        section: Section,
+        index: u64,
+    ) -> &[u8] {
+        let per_page = NonZeroU64::from(NonZeroU32::new(PER_PAGE).unwrap_or(NonZeroU32::MIN));
+        let page = u64::from(section.first).saturating_add(index / per_page);
+        let start = usize::try_from(page).unwrap_or(usize::MAX).saturating_mul(PAGE_BYTES);
+        let at = usize::try_from(index % per_page).unwrap_or(usize::MAX).saturating_mul(N);
+        let start = start.saturating_add(at);
+        self.bytes.as_ref().get(start..start.saturating_add(N)).unwrap_or_default()
+    }
+
     /// A number that points out of its section, in a page whose checksum holds: a writer's fault, or a
     /// forgery.
     #[cold]

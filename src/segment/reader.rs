@@ -5,17 +5,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::dictionary::Dictionary;
+use super::record::{Opened, Record};
 use super::walk::Walk;
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::crc::Binding;
 use crate::format::record::{self, HEAD_BYTES, HEAD_LEN, Head, Tag};
 use crate::format::segment::{self, HEADER_BYTES, HEADER_LEN, SegmentHeader};
 use crate::id::{DictionaryId, SegmentId, StoreId};
-use crate::vfs::{Map, ReadFile};
+use crate::vfs::{Map, ReadFile, prefetch};
 
 /// Reads of a sealed segment after which it is mapped: to map it, and to touch its pages for the first time, costs more than
 /// the two reads that a single lookup needs.
 const MAP_AFTER: u32 = 4;
+/// Bytes of a positioned read: most records are shorter, so that one read does.
+const READ_BYTES: usize = 4096;
+/// Bytes of a record that are asked for before its head is looked at; the processor's own prefetcher goes on from there.
+const PREFETCH_BYTES: usize = 512;
 
 /// What the checksums of a segment's records may start from. One value, unless the header that names
 /// the dictionary is damaged: then the dictionaries that the store knows are tried.
@@ -88,17 +93,6 @@ impl Bindings {
         let found = self.candidates.iter().find(|(_, candidate)| *candidate == binding);
         found.map_or(DictionaryId::NONE, |(id, _)| *id)
     }
-}
-
-/// A record read and verified.
-#[derive(Clone, Debug)]
-pub struct Record<'s> {
-    /// Its head.
-    pub head: Head,
-    /// Its data; borrowed from the map of a sealed segment.
-    pub data: Cow<'s, [u8]>,
-    /// The dictionary that its payload may need.
-    pub dictionary: DictionaryId,
 }
 
 /// A segment open for reading.
@@ -220,50 +214,39 @@ impl Segment {
     /// # Errors
     /// `Damaged` with the place, and failures of reading.
     pub fn record(&self, offset: u32) -> Result<Record<'_>> {
-        let damaged = |damage| Error::damaged(self.place(offset), damage);
-        let Some(map) = self.map()? else { return self.record_by_read(offset) };
-        let bytes = slice(map, offset, HEAD_BYTES);
-        let (head, binding) = self.bindings.decode_head(bytes, offset).map_err(damaged)?;
-        let want = usize::try_from(head.size).unwrap_or(usize::MAX);
-        let whole = slice(map, offset, want);
-        let data = whole.get(HEAD_BYTES..).unwrap_or_default();
-        if whole.len() < want {
-            let expect = u64::from(offset).saturating_add(head.size.into());
-            let actual = u64::try_from(map.len()).unwrap_or(u64::MAX);
-            return Err(damaged(Damage::Truncated { expect, actual }));
+        match self.open_record(offset)? {
+            Ok(opened) => opened.verify(),
+            Err(damage) => Err(Error::damaged(self.place(offset), damage)),
         }
-        record::verify_data(&head, data, binding, offset).map_err(damaged)?;
-        let dictionary = self.bindings.dictionary_of(binding);
-        Ok(Record { head, data: Cow::Borrowed(data), dictionary })
     }
 
-    fn record_by_read(&self, offset: u32) -> Result<Record<'_>> {
-        let damaged = |damage| Error::damaged(self.place(offset), damage);
-        // Most records are shorter than this, so one read usually does.
-        let mut data = vec![0u8; 4096];
-        let got = self.file.read_at(&mut data, offset.into())?;
-        data.truncate(got);
-        let (head, binding) = self.bindings.decode_head(&data, offset).map_err(damaged)?;
-        let want = usize::try_from(head.size).unwrap_or(usize::MAX);
-        let have = data.len();
-        if have < want {
-            let expect = u64::from(offset).saturating_add(head.size.into());
-            let actual = self.file.len()?;
-            if actual < expect {
-                return Err(damaged(Damage::Truncated { expect, actual }));
-            }
-            data.resize(want, 0);
-            let rest = data.get_mut(have..).unwrap_or_default();
-            let from = u64::from(offset).saturating_add(u64::try_from(have).unwrap_or(u64::MAX));
-            if self.file.read_at(rest, from)? < rest.len() {
-                return Err(damaged(Damage::Truncated { expect, actual }));
-            }
+    /// Reads the record at an offset and verifies its head. The outer error is the system's, the inner one says what is
+    /// damaged. One positioned read, or none if mapped.
+    ///
+    /// # Errors
+    /// Failures of reading.
+    #[inline]
+    pub fn open_record(&self, offset: u32) -> Result<std::result::Result<Opened<'_>, Damage>> {
+        let bytes = if let Some(map) = self.map()? {
+            let bytes = slice(map, offset, usize::MAX);
+            // So that the data comes while its head is waited for.
+            prefetch(slice(bytes, 0, PREFETCH_BYTES));
+            Cow::Borrowed(bytes)
+        } else {
+            let mut bytes = vec![0u8; READ_BYTES];
+            let got = self.file.read_at(&mut bytes, offset.into())?;
+            bytes.truncate(got);
+            Cow::Owned(bytes)
+        };
+        Ok(Opened::new(self, offset, bytes))
+    }
+
+    /// Asks the processor for the first lines of a record that is about to be read. Does nothing where it is not mapped.
+    #[inline]
+    pub fn prefetch(&self, offset: u32) {
+        if let Some(map) = self.map.get() {
+            prefetch(slice(map, offset, PREFETCH_BYTES));
         }
-        data.truncate(want);
-        data.drain(..HEAD_BYTES);
-        record::verify_data(&head, &data, binding, offset).map_err(damaged)?;
-        let dictionary = self.bindings.dictionary_of(binding);
-        Ok(Record { head, data: Cow::Owned(data), dictionary })
     }
 
     /// Reads the dictionary that this segment carries, if it carries one and it is intact.
@@ -302,10 +285,3 @@ fn slice(bytes: &[u8], offset: u32, len: usize) -> &[u8] {
 
 /// Bytes of a record's head, for those who count.
 pub const RECORD_HEAD_LEN: u32 = HEAD_LEN;
-
-impl Record<'_> {
-    /// Copies the data, so that the record outlives the segment's map.
-    pub fn into_owned<'a>(self) -> Record<'a> {
-        Record { head: self.head, data: Cow::Owned(self.data.into_owned()), dictionary: self.dictionary }
-    }
-}

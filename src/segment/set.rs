@@ -24,7 +24,7 @@ pub struct Segments {
     active: Option<SegmentId>,
     mapped: bool,
     slots: Slots,
-    dictionaries: Arc<Mutex<HashMap<DictionaryId, Arc<Dictionary>>>>,
+    dictionaries: Arc<Dictionaries>,
 }
 
 #[derive(Debug)]
@@ -134,6 +134,15 @@ impl Segments {
         }
     }
 
+    /// Returns a segment if it is open and stays so. Opens none, waits for nothing.
+    #[inline]
+    pub fn open_already(&self, id: SegmentId) -> Option<&Segment> {
+        match &self.slots {
+            Slots::Fixed(slots) => slots.get(self.position(id)?)?.get().map(|segment| &**segment),
+            Slots::Recent(_) => None,
+        }
+    }
+
     /// Like [`get`](Segments::get), where a missing file is damage.
     ///
     /// # Errors
@@ -182,13 +191,14 @@ impl Segments {
         entries.iter().filter_map(|entry| dictionary::parse_file_name(&entry.name)).collect()
     }
 
-    /// Returns a dictionary: from memory, from its own file, or from any segment that carries it.
+    /// Returns a dictionary: from memory, from its own file, or from any segment that carries it. Once it is in
+    /// memory, this takes no lock and writes to nothing that other threads read.
     ///
     /// # Errors
     /// `Damaged` with `Dictionary` if no intact copy exists, and failures of reading.
-    pub fn dictionary(&self, id: DictionaryId) -> Result<Arc<Dictionary>> {
-        if let Some(dictionary) = self.dictionaries.lock().get(&id) {
-            return Ok(dictionary.clone());
+    pub fn dictionary(&self, id: DictionaryId) -> Result<&Arc<Dictionary>> {
+        if let Some(dictionary) = self.dictionaries.get(id) {
+            return Ok(dictionary);
         }
         let copy = if self.mapped { dictionary::open_file } else { dictionary::read_file };
         let found = match copy(&*self.vfs, id) {
@@ -199,8 +209,7 @@ impl Segments {
         let missing = || Damage::Dictionary { id: id.to_string() };
         let found =
             found.ok_or_else(|| Error::damaged(Place::whole(dictionary::file_name(id)), missing()))?;
-        self.dictionaries.lock().insert(id, found.clone());
-        Ok(found)
+        Ok(self.dictionaries.add(&found))
     }
 
     fn dictionary_from_segments(&self, id: DictionaryId) -> Result<Option<Arc<Dictionary>>> {
@@ -213,6 +222,41 @@ impl Segments {
             }
         }
         Ok(None)
+    }
+}
+
+/// The dictionaries in memory, a list that only grows: mostly one, and read far more often than added to.
+#[derive(Debug, Default)]
+struct Dictionaries {
+    first: OnceLock<Box<Listed>>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    dictionary: Arc<Dictionary>,
+    next: OnceLock<Box<Listed>>,
+}
+
+impl Dictionaries {
+    fn get(&self, id: DictionaryId) -> Option<&Arc<Dictionary>> {
+        let mut listed = self.first.get()?;
+        while listed.dictionary.id() != id {
+            listed = listed.next.get()?;
+        }
+        Some(&listed.dictionary)
+    }
+
+    /// Adds a dictionary at the end, or returns the one of its id that another thread has added meanwhile.
+    fn add(&self, dictionary: &Arc<Dictionary>) -> &Arc<Dictionary> {
+        let mut place = &self.first;
+        loop {
+            let new = || Box::new(Listed { dictionary: dictionary.clone(), next: OnceLock::new() });
+            let listed = place.get_or_init(new);
+            if listed.dictionary.id() == dictionary.id() {
+                return &listed.dictionary;
+            }
+            place = &listed.next;
+        }
     }
 }
 

@@ -350,7 +350,9 @@ impl Writer {
             (Codec::ZstdDictionary, Some(own)) => Some(self.state().segments.dictionary(own)?),
             _ => None,
         };
-        let raw = codec::decode(put.codec, put.payload, put.raw_len, dictionary.as_deref()).map_err(bad)?;
+        let raw =
+            codec::decode(put.codec, put.payload, put.raw_len, dictionary.map(|dictionary| &**dictionary))
+                .map_err(bad)?;
         let anew = self.encode(&raw)?;
         let name = put.name(&key).map_err(bad)?;
         let data = PutData { codec: anew.codec, payload: &anew.bytes, ..put.clone() };

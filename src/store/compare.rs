@@ -6,7 +6,7 @@ use super::stage::Before;
 use super::txn::{Put, Writer};
 use super::working::Working;
 use crate::error::{Error, Place, Result};
-use crate::id::Key;
+use crate::id::{Key, Name};
 use crate::segment::{Codec, Dictionary, Encoded, codec};
 
 /// How what is to be put compares with what is stored under its key.
@@ -42,7 +42,7 @@ impl Writer {
             }
             Err(other) => return Err(other),
         };
-        if !stored.is_named(put.name) {
+        if !stored.is_named(&Name::of(put.name)) {
             let lossy = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
             return Err(Error::KeyCollision { name: lossy(put.name), other: lossy(&stored.name()) });
         }

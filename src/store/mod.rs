@@ -27,6 +27,8 @@ mod compare;
 pub mod dump;
 mod inner;
 mod log;
+mod lookup;
+mod many;
 mod open;
 mod recover;
 pub mod repair;
@@ -46,6 +48,7 @@ mod working;
 mod tests;
 
 pub use crate::format::put::PutKind;
+pub use many::When;
 pub use replay::is_harmless;
 pub use runs::RunInfo;
 pub use snapshot::Snapshot;
@@ -266,7 +269,7 @@ fn current_dictionary(loaded: &Loaded, vfs: &dyn Vfs) -> Result<Option<Arc<Dicti
         entries.iter().filter_map(|entry| dictionary::parse_file_name(&entry.name)).collect();
     for id in ids {
         match segments.dictionary(id) {
-            Ok(dictionary) => return Ok(Some(dictionary)),
+            Ok(dictionary) => return Ok(Some(dictionary.clone())),
             Err(error) if error.is_damage() => tracing::warn!("{error}"),
             Err(other) => return Err(other),
         }

@@ -7,7 +7,7 @@ use crate::error::{Error, Place, Result};
 use crate::format::put::{self, PutData, PutKind};
 use crate::format::record::Head;
 use crate::format::segment;
-use crate::id::{CommitId, DictionaryId, Key, Location, RunKey};
+use crate::id::{CommitId, DictionaryId, Key, Location, Name, RunKey};
 use crate::segment::codec::{self, Codec};
 use crate::segment::{Record, Segments};
 
@@ -85,11 +85,12 @@ impl<'v> Snapshot<'v> {
     }
 
     /// Tells whether a name, which has this record's key, is its name.
-    pub(crate) fn is_named(&self, name: &[u8]) -> bool {
+    #[inline]
+    pub(crate) fn is_named(&self, name: &Name<'_>) -> bool {
         match &self.name {
-            Some(range) => self.part(range) == name,
-            None if self.key().is_run() => self.name() == name,
-            None => crate::format::types::is_implied(name),
+            Some(range) => self.part(range) == name.bytes,
+            None if self.key().is_run() => self.name() == name.bytes,
+            None => name.is_implied,
         }
     }
 
@@ -166,7 +167,12 @@ impl<'v> Snapshot<'v> {
             Codec::ZstdDictionary => Some(self.segments.dictionary(self.dictionary)?),
             Codec::Raw | Codec::Zstd => None,
         };
-        let decoded = codec::decode(self.codec, self.payload(), self.raw_len, dictionary.as_deref());
+        let decoded = codec::decode(
+            self.codec,
+            self.payload(),
+            self.raw_len,
+            dictionary.map(|dictionary| &**dictionary),
+        );
         decoded.map(Cow::Owned).map_err(|damage| Error::damaged(self.place(), damage))
     }
 }

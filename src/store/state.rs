@@ -4,13 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::log::LogPosition;
-use super::snapshot::Snapshot;
-use crate::error::{Damage, Error, Result};
-use crate::format::put::{self, PutKind};
-use crate::format::record::Tag;
+use crate::error::Result;
 use crate::id::{Instant, Key, Location, ObjectKey, RunKey, SegmentId};
 use crate::index::{Entry, FileKind, Found, Index, Overlay, RecordKeys, RunMerge, RunRow};
-use crate::segment::{SegmentRef, Segments};
+use crate::segment::Segments;
 use crate::vfs::Map;
 
 /// A mapped index file.
@@ -39,29 +36,23 @@ pub(crate) struct Keys<'s>(pub(crate) &'s Segments);
 impl RecordKeys for Keys<'_> {
     fn key_at(&self, at: Location) -> Result<Option<Key>> {
         let Some(segment) = self.0.get(at.segment)? else { return Ok(None) };
-        let head = segment.head(at.offset)?;
-        Ok(head.ok().filter(|head| matches!(head.tag, Tag::Put | Tag::Delete)).map(|head| head.key()))
+        Ok(segment.head(at.offset)?.ok().and_then(|head| head.stored_key()))
     }
-}
-
-/// What a record turned out to be.
-pub(crate) enum Resolved<'s> {
-    /// A live snapshot of the name asked for.
-    Live(Snapshot<'s>),
-    /// Deleted, or not what was asked for.
-    Gone,
-    /// Declared lost by a repair.
-    Lost,
 }
 
 impl State {
     /// Finds the newest record of a key, tombstones included.
     pub(crate) fn find(&self, key: &Key) -> Result<Option<Found>> {
+        self.find_with(key, &Keys(&self.segments))
+    }
+
+    /// The same, with the records' keys asked for in another way.
+    pub(super) fn find_with(&self, key: &Key, keys: &impl RecordKeys) -> Result<Option<Found>> {
         if let Some(found) = self.overlay.at(&key.object, key.run) {
             return Ok(Some(found));
         }
         for layer in &self.layers {
-            if let Some(found) = layer.at(&key.object, key.run, &Keys(&self.segments))? {
+            if let Some(found) = layer.at(&key.object, key.run, keys)? {
                 return Ok(Some(found));
             }
         }
@@ -77,11 +68,16 @@ impl State {
     }
 
     /// Finds the record of the largest run at or below `max`, tombstones included.
-    pub(crate) fn floor(&self, object: &ObjectKey, max: RunKey) -> Result<Option<Found>> {
+    pub(super) fn floor(
+        &self,
+        object: &ObjectKey,
+        max: RunKey,
+        keys: &impl RecordKeys,
+    ) -> Result<Option<Found>> {
         let mut best = self.overlay.floor(object, max);
         for layer in &self.layers {
             // Of equal runs the newer layer's stands, so only a larger run replaces.
-            if let Some(found) = layer.floor(object, max, &Keys(&self.segments))?
+            if let Some(found) = layer.floor(object, max, keys)?
                 && best.as_ref().is_none_or(|best| best.run < found.run)
             {
                 best = Some(found);
@@ -91,80 +87,21 @@ impl State {
     }
 
     /// Finds the record of the smallest run at or above `min`, tombstones included.
-    pub(crate) fn ceil(&self, object: &ObjectKey, min: RunKey) -> Result<Option<Found>> {
+    pub(super) fn ceil(
+        &self,
+        object: &ObjectKey,
+        min: RunKey,
+        keys: &impl RecordKeys,
+    ) -> Result<Option<Found>> {
         let mut best = self.overlay.ceil(object, min);
         for layer in &self.layers {
-            if let Some(found) = layer.ceil(object, min, &Keys(&self.segments))?
+            if let Some(found) = layer.ceil(object, min, keys)?
                 && best.as_ref().is_none_or(|best| found.run < best.run)
             {
                 best = Some(found);
             }
         }
         Ok(best)
-    }
-
-    /// The live snapshot of `name` with the largest run at or below `max`. Where that one was lost there is none: an
-    /// older one in its stead would be a lie.
-    pub(crate) fn newest(&self, name: &[u8], max: RunKey) -> Result<Option<Snapshot<'_>>> {
-        match self.newest_known(name, max)? {
-            Some((_, Resolved::Live(snapshot))) => Ok(Some(snapshot)),
-            _ => Ok(None),
-        }
-    }
-
-    /// The largest run at or below `max` in which `name` has a snapshot, or had one that is lost.
-    pub(crate) fn newest_known(&self, name: &[u8], max: RunKey) -> Result<Option<(RunKey, Resolved<'_>)>> {
-        let object = ObjectKey::of(name);
-        let mut bound = max;
-        while let Some(found) = self.floor(&object, bound)? {
-            match self.resolve(found.at, name, &Key::new(object, found.run))? {
-                Resolved::Gone => {}
-                resolved @ (Resolved::Live(_) | Resolved::Lost) => return Ok(Some((found.run, resolved))),
-            }
-            let Some(next) = found.run.previous() else { break };
-            bound = next;
-        }
-        Ok(None)
-    }
-
-    /// Tells whether the record at a location says that its key was lost.
-    pub(crate) fn is_lost(&self, at: Location) -> Result<bool> {
-        if self.dead.contains(&at.segment) {
-            return Ok(false);
-        }
-        let record = self
-            .segments
-            .require(at.segment)?
-            .record(at.offset)
-            .map(|record| record.head.tag == Tag::Delete && put::says_lost(&record.data));
-        match record {
-            Err(Error::Damaged { .. }) => Ok(false),
-            told => told,
-        }
-    }
-
-    /// The live snapshot of `name` with the smallest run at or above `min`.
-    pub(crate) fn oldest(&self, name: &[u8], min: RunKey) -> Result<Option<Snapshot<'_>>> {
-        let object = ObjectKey::of(name);
-        let mut bound = min;
-        while let Some(found) = self.ceil(&object, bound)? {
-            if let Resolved::Live(snapshot) = self.resolve(found.at, name, &Key::new(object, found.run))? {
-                return Ok(Some(snapshot));
-            }
-            let Some(next) = found.run.next() else { break };
-            bound = next;
-        }
-        Ok(None)
-    }
-
-    /// The live snapshot of `name` in exactly that run.
-    pub(crate) fn exactly(&self, name: &[u8], run: RunKey) -> Result<Option<Snapshot<'_>>> {
-        let key = Key::new(ObjectKey::of(name), run);
-        let Some(found) = self.find(&key)? else { return Ok(None) };
-        match self.resolve(found.at, name, &key)? {
-            Resolved::Live(snapshot) => Ok(Some(snapshot)),
-            Resolved::Gone | Resolved::Lost => Ok(None),
-        }
     }
 
     /// All runs in which `name` has a record, ascending, tombstones included.
@@ -276,50 +213,5 @@ impl State {
         let layers: Vec<&IndexFile> = self.layers.iter().map(|layer| &**layer).collect();
         let keys = Keys(&self.segments);
         RunMerge::new(&layers, Some(&*self.overlay), run, 0, FileKind::Base, &keys)?.collect()
-    }
-
-    /// Reads the record that the index named for a key and follows an alias.
-    pub(crate) fn resolve(&self, at: Location, name: &[u8], key: &Key) -> Result<Resolved<'_>> {
-        let absent = |at| self.is_lost(at).map(|lost| if lost { Resolved::Lost } else { Resolved::Gone });
-        let Some(snapshot) = self.record(at, key)? else { return absent(at) };
-        if !snapshot.is_named(name) {
-            return Ok(Resolved::Gone);
-        }
-        if snapshot.kind() != PutKind::Alias {
-            return Ok(Resolved::Live(snapshot));
-        }
-        let target = snapshot.body()?.into_owned();
-        let key = Key::new(ObjectKey::of(&target), key.run);
-        let Some(found) = self.find(&key)? else { return Ok(Resolved::Gone) };
-        match self.record(found.at, &key)? {
-            Some(snapshot) if snapshot.is_named(&target) && snapshot.kind() == PutKind::Snapshot => {
-                Ok(Resolved::Live(snapshot))
-            }
-            Some(_) => Ok(Resolved::Gone),
-            None => absent(found.at),
-        }
-    }
-
-    /// Reads and verifies the record at a location: `None` for a DELETE.
-    pub(crate) fn record(&self, at: Location, key: &Key) -> Result<Option<Snapshot<'_>>> {
-        if self.dead.contains(&at.segment) {
-            // Compaction moved what was live in it; what an older index file still names is a dropped DELETE.
-            return Ok(None);
-        }
-        let segment = self.segments.require(at.segment)?;
-        let place =
-            || crate::error::Place::at(crate::format::segment::file_name(at.segment), at.offset.into());
-        let record = match &segment {
-            SegmentRef::Borrowed(segment) => segment.record(at.offset)?,
-            SegmentRef::Shared(segment) => segment.record(at.offset)?.into_owned(),
-        };
-        if record.head.key() != *key {
-            return Err(Error::damaged(place(), Damage::WrongRecord));
-        }
-        match record.head.tag {
-            Tag::Put => Snapshot::new(&self.segments, at, record).map(Some),
-            Tag::Delete => Ok(None),
-            Tag::Commit | Tag::Dictionary => Err(Error::damaged(place(), Damage::WrongRecord)),
-        }
     }
 }

@@ -12,7 +12,7 @@ use super::working::Working;
 use crate::error::{Error, Result};
 use crate::format::put::{self, DeleteReason, PutData, PutKind};
 use crate::format::record::Tag;
-use crate::id::{Key, Location, ObjectKey, RunKey};
+use crate::id::{Key, Location, Name, ObjectKey, RunKey};
 use crate::limits::NAME_MAX_BYTES;
 use crate::progress::Stop;
 use crate::seeded::{self, Bug};
@@ -216,7 +216,7 @@ impl Writer {
         } else {
             let Some(at) = self.ask(|working| working.state.locate(&key))? else { return Ok(false) };
             let other_name = match (self.state().record(at, &key), name) {
-                (Ok(Some(stored)), Some(name)) => !stored.is_named(name),
+                (Ok(Some(stored)), Some(name)) => !stored.is_named(&Name::of(name)),
                 (Ok(_) | Err(Error::Damaged { .. }), _) => false,
                 (Err(other), _) => return Err(other),
             };

@@ -3,12 +3,14 @@
 use std::sync::{Arc, OnceLock};
 
 use super::inner::Inner;
+use super::lookup::Resolved;
+use super::many::When;
 use super::open::{UseIndex, is_index_damage, load};
 use super::snapshot::Snapshot;
-use super::state::{Keys, Resolved, State};
+use super::state::{Keys, State};
 use crate::error::{Error, Result};
 use crate::format::put::PutKind;
-use crate::id::{CommitId, Instant, Key, ObjectKey, RunKey};
+use crate::id::{CommitId, Instant, Key, Name, RunKey};
 use crate::index::{Entry, RecordKeys};
 
 /// An immutable committed state of a store. `Send + Sync`, cheap to clone, never waits for a writer.
@@ -27,10 +29,14 @@ impl View {
         View { inner, state, replayed: Arc::default() }
     }
 
+    /// The state that answers.
+    pub(super) fn state(&self) -> &State {
+        self.replayed.get().unwrap_or(&self.state)
+    }
+
     /// Asks the state; if its index is damaged, the state that the log alone gives.
     pub(super) fn ask<'v, T>(&'v self, question: impl Fn(&'v State) -> Result<T>) -> Result<T> {
-        let state = self.replayed.get().unwrap_or(&self.state);
-        match question(state) {
+        match question(self.state()) {
             Err(error) if is_index_damage(&error) => question(self.replay(&error)?),
             answer => answer,
         }
@@ -75,7 +81,7 @@ impl View {
     /// `Damaged` with its place if the record that answers is damaged; never an older one instead. Failures
     /// of reading.
     pub fn get(&self, id: impl AsRef<[u8]>, run: RunKey) -> Result<Option<Snapshot<'_>>> {
-        self.ask(|state| state.exactly(id.as_ref(), run))
+        self.find(id, When::In(run))
     }
 
     /// The newest snapshot of `id`.
@@ -83,7 +89,7 @@ impl View {
     /// # Errors
     /// As for [`get`](View::get).
     pub fn latest(&self, id: impl AsRef<[u8]>) -> Result<Option<Snapshot<'_>>> {
-        self.ask(|state| state.newest(id.as_ref(), RunKey::MAX))
+        self.find(id, When::Newest)
     }
 
     /// The newest snapshot of `id` whose run's instant is at or before `at`.
@@ -91,7 +97,7 @@ impl View {
     /// # Errors
     /// As for [`get`](View::get).
     pub fn at_or_before(&self, id: impl AsRef<[u8]>, at: Instant) -> Result<Option<Snapshot<'_>>> {
-        self.ask(|state| state.newest(id.as_ref(), RunKey::last_of(at)))
+        self.find(id, When::AtOrBefore(at))
     }
 
     /// The run in which the newest snapshot of `id` at or before `at` was lost, as a repair declared it: the reason why
@@ -102,7 +108,7 @@ impl View {
     /// As for [`get`](View::get).
     pub fn lost(&self, id: impl AsRef<[u8]>, at: Instant) -> Result<Option<RunKey>> {
         self.ask(|state| {
-            Ok(match state.newest_known(id.as_ref(), RunKey::last_of(at))? {
+            Ok(match state.newest_known(&Name::of(id.as_ref()), RunKey::last_of(at))? {
                 Some((run, Resolved::Lost)) => Some(run),
                 _ => None,
             })
@@ -114,8 +120,7 @@ impl View {
     /// # Errors
     /// As for [`get`](View::get).
     pub fn closest_after(&self, id: impl AsRef<[u8]>, after: Instant) -> Result<Option<Snapshot<'_>>> {
-        let Some(min) = RunKey::last_of(after).next() else { return Ok(None) };
-        self.ask(|state| state.oldest(id.as_ref(), min))
+        self.find(id, When::After(after))
     }
 
     /// All snapshots of `id`, ascending by run. A damaged one is an error in its place, not the end.
@@ -123,10 +128,9 @@ impl View {
     /// # Errors
     /// Failures of reading the index.
     pub fn history(&self, id: impl AsRef<[u8]>) -> Result<Vec<Result<Snapshot<'_>>>> {
-        let name = id.as_ref();
-        let object = ObjectKey::of(name);
-        let found = self.ask(|state| state.all(&object))?;
-        let answers = found.iter().map(|found| self.ask(|state| state.exactly(name, found.run)));
+        let name = Name::of(id.as_ref());
+        let found = self.ask(|state| state.all(&name.key))?;
+        let answers = found.iter().map(|found| self.ask(|state| state.exactly(&name, found.run)));
         Ok(answers.filter_map(Result::transpose).collect())
     }
 
@@ -135,12 +139,7 @@ impl View {
     /// # Errors
     /// As for [`get`](View::get).
     pub fn record(&self, name: impl AsRef<[u8]>, run: RunKey) -> Result<Option<Snapshot<'_>>> {
-        let name = name.as_ref();
-        let key = Key::new(ObjectKey::of(name), run);
-        self.ask(|state| {
-            let Some(found) = state.find(&key)? else { return Ok(None) };
-            Ok(state.record(found.at, &key)?.filter(|record| record.is_named(name)))
-        })
+        self.ask(|state| state.itself(&Name::of(name.as_ref()), run))
     }
 
     /// The snapshots of a run, in the order of the index. A damaged one is an error in its place. Memory:

@@ -293,3 +293,5 @@ pub mod frozen;
 pub mod map;
 pub mod mem;
 pub mod tree;
+
+pub use map::prefetch;

@@ -34,7 +34,7 @@ impl Writer {
                         continue;
                     }
                     let evidence = self.set_aside(commit, &file)?;
-                    publish_dictionary(&*self.vfs, &dictionary)?;
+                    publish_dictionary(&*self.vfs, dictionary)?;
                     evidence
                 }
                 Mend::Stray => self.set_aside(commit, &file)?,

@@ -227,7 +227,9 @@ impl Judge<'_> {
             Codec::ZstdDictionary => Some(self.segments.dictionary(record.dictionary)?),
             Codec::Raw | Codec::Zstd => None,
         };
-        codec::decode(put.codec, put.payload, put.raw_len, dictionary.as_deref()).map(|_| ()).map_err(bad)
+        codec::decode(put.codec, put.payload, put.raw_len, dictionary.map(|dictionary| &**dictionary))
+            .map(|_| ())
+            .map_err(bad)
     }
 
     /// Reads a key out of a damaged head, if the index vouches for it.

@@ -1,0 +1,208 @@
+//! Lookups: from a name to its snapshot.
+
+use std::cell::Cell;
+
+use super::snapshot::Snapshot;
+use super::state::State;
+use crate::error::{Damage, Error, Place, Result};
+use crate::format::put::{self, PutKind};
+use crate::format::record::Tag;
+use crate::format::segment;
+use crate::id::{Key, Location, Name, RunKey};
+use crate::index::RecordKeys;
+use crate::segment::{Opened, Record, SegmentRef, Segments};
+
+/// What a record turned out to be.
+pub(crate) enum Resolved<'s> {
+    /// A live snapshot of the name asked for.
+    Live(Snapshot<'s>),
+    /// Deleted, or not what was asked for.
+    Gone,
+    /// Declared lost by a repair.
+    Lost,
+}
+
+/// Asks the segments which key a record carries, for one lookup. Keeps the last record whose head it read: mostly that is the
+/// one that the lookup ends at.
+struct Reader<'s> {
+    segments: &'s Segments,
+    last: Cell<Option<(Location, Opened<'s>)>>,
+}
+
+impl<'s> Reader<'s> {
+    fn new(segments: &'s Segments) -> Reader<'s> {
+        Reader { segments, last: Cell::new(None) }
+    }
+
+    /// Reads and verifies the record at a location.
+    #[inline]
+    fn record(&self, at: Location) -> Result<Record<'s>> {
+        match self.last.take() {
+            Some((last, opened)) if last == at => opened.verify(),
+            _ => match self.segments.require(at.segment)? {
+                SegmentRef::Borrowed(segment) => segment.record(at.offset),
+                SegmentRef::Shared(segment) => segment.record(at.offset).map(Record::into_owned),
+            },
+        }
+    }
+}
+
+impl RecordKeys for Reader<'_> {
+    #[inline]
+    fn key_at(&self, at: Location) -> Result<Option<Key>> {
+        match self.segments.get(at.segment)? {
+            Some(SegmentRef::Borrowed(segment)) => {
+                let Ok(opened) = segment.open_record(at.offset)? else { return Ok(None) };
+                let key = opened.head().stored_key();
+                self.last.set(Some((at, opened)));
+                Ok(key)
+            }
+            Some(SegmentRef::Shared(segment)) => {
+                Ok(segment.head(at.offset)?.ok().and_then(|head| head.stored_key()))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+impl State {
+    /// The live snapshot of `name` with the largest run at or below `max`. Where that one was lost there is none: an
+    /// older one in its stead would be a lie.
+    pub(crate) fn newest(&self, name: &Name<'_>, max: RunKey) -> Result<Option<Snapshot<'_>>> {
+        match self.newest_known(name, max)? {
+            Some((_, Resolved::Live(snapshot))) => Ok(Some(snapshot)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The largest run at or below `max` in which `name` has a snapshot, or had one that is lost.
+    pub(crate) fn newest_known(
+        &self,
+        name: &Name<'_>,
+        max: RunKey,
+    ) -> Result<Option<(RunKey, Resolved<'_>)>> {
+        let reader = Reader::new(&self.segments);
+        let mut bound = max;
+        while let Some(found) = self.floor(&name.key, bound, &reader)? {
+            match self.resolve(found.at, name, found.run, &reader)? {
+                Resolved::Gone => {}
+                resolved @ (Resolved::Live(_) | Resolved::Lost) => return Ok(Some((found.run, resolved))),
+            }
+            let Some(next) = found.run.previous() else { break };
+            bound = next;
+        }
+        Ok(None)
+    }
+
+    /// The live snapshot of `name` with the smallest run at or above `min`.
+    pub(crate) fn oldest(&self, name: &Name<'_>, min: RunKey) -> Result<Option<Snapshot<'_>>> {
+        let reader = Reader::new(&self.segments);
+        let mut bound = min;
+        while let Some(found) = self.ceil(&name.key, bound, &reader)? {
+            if let Resolved::Live(snapshot) = self.resolve(found.at, name, found.run, &reader)? {
+                return Ok(Some(snapshot));
+            }
+            let Some(next) = found.run.next() else { break };
+            bound = next;
+        }
+        Ok(None)
+    }
+
+    /// The live snapshot of `name` in exactly that run.
+    pub(crate) fn exactly(&self, name: &Name<'_>, run: RunKey) -> Result<Option<Snapshot<'_>>> {
+        let reader = Reader::new(&self.segments);
+        let Some(found) = self.find_with(&Key::new(name.key, run), &reader)? else { return Ok(None) };
+        match self.resolve(found.at, name, run, &reader)? {
+            Resolved::Live(snapshot) => Ok(Some(snapshot)),
+            Resolved::Gone | Resolved::Lost => Ok(None),
+        }
+    }
+
+    /// The record stored under exactly this name and run, an alias as itself.
+    pub(crate) fn itself(&self, name: &Name<'_>, run: RunKey) -> Result<Option<Snapshot<'_>>> {
+        let reader = Reader::new(&self.segments);
+        let key = Key::new(name.key, run);
+        let Some(found) = self.find_with(&key, &reader)? else { return Ok(None) };
+        Ok(self.read(found.at, &key, &reader)?.filter(|record| record.is_named(name)))
+    }
+
+    /// Tells whether the record at a location says that its key was lost.
+    pub(crate) fn is_lost(&self, at: Location) -> Result<bool> {
+        if self.dead.contains(&at.segment) {
+            return Ok(false);
+        }
+        let record = self
+            .segments
+            .require(at.segment)?
+            .record(at.offset)
+            .map(|record| record.head.tag == Tag::Delete && put::says_lost(&record.data));
+        match record {
+            Err(Error::Damaged { .. }) => Ok(false),
+            told => told,
+        }
+    }
+
+    /// Reads and verifies the record at a location: `None` for a DELETE.
+    pub(crate) fn record(&self, at: Location, key: &Key) -> Result<Option<Snapshot<'_>>> {
+        self.read(at, key, &Reader::new(&self.segments))
+    }
+
+    /// Reads the record that the index named for a name and follows an alias.
+    #[inline]
+    fn resolve<'s>(
+        &'s self,
+        at: Location,
+        name: &Name<'_>,
+        run: RunKey,
+        reader: &Reader<'s>,
+    ) -> Result<Resolved<'s>> {
+        match self.read(at, &Key::new(name.key, run), reader)? {
+            Some(snapshot) if !snapshot.is_named(name) => Ok(Resolved::Gone),
+            Some(alias) if alias.kind() == PutKind::Alias => self.follow(&alias, run, reader),
+            Some(snapshot) => Ok(Resolved::Live(snapshot)),
+            None => self.absent(at),
+        }
+    }
+
+    #[cold]
+    fn follow<'s>(&'s self, alias: &Snapshot<'s>, run: RunKey, reader: &Reader<'s>) -> Result<Resolved<'s>> {
+        let target = alias.body()?;
+        let target = Name::of(&target);
+        let key = Key::new(target.key, run);
+        let Some(found) = self.find_with(&key, reader)? else { return Ok(Resolved::Gone) };
+        match self.read(found.at, &key, reader)? {
+            Some(snapshot) if snapshot.is_named(&target) && snapshot.kind() == PutKind::Snapshot => {
+                Ok(Resolved::Live(snapshot))
+            }
+            Some(_) => Ok(Resolved::Gone),
+            None => self.absent(found.at),
+        }
+    }
+
+    /// Says why a DELETE is where a snapshot was asked for.
+    #[cold]
+    fn absent(&self, at: Location) -> Result<Resolved<'_>> {
+        self.is_lost(at).map(|lost| if lost { Resolved::Lost } else { Resolved::Gone })
+    }
+
+    #[inline]
+    fn read<'s>(&'s self, at: Location, key: &Key, reader: &Reader<'s>) -> Result<Option<Snapshot<'s>>> {
+        if self.dead.contains(&at.segment) {
+            // Compaction moved what was live in it; what an older index file still names is a dropped DELETE.
+            return Ok(None);
+        }
+        let record = reader.record(at)?;
+        let wrong = || {
+            let place = Place::at(segment::file_name(at.segment), at.offset.into());
+            Error::damaged(place, Damage::WrongRecord)
+        };
+        if record.head.key() != *key {
+            return Err(wrong());
+        }
+        match record.head.tag {
+            Tag::Put => Snapshot::new(&self.segments, at, record).map(Some),
+            Tag::Delete => Ok(None),
+            Tag::Commit | Tag::Dictionary => Err(wrong()),
+        }
+    }
+}

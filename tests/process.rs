@@ -21,6 +21,7 @@ use crate::crash::fates::Noise;
 
 mod access;
 mod checks;
+mod interrupted;
 mod kill;
 mod locks;
 mod readers;

@@ -203,3 +203,19 @@ fn only_the_sources_imported_last_are_remembered() {
     let first = dir.import(0, &dir.path("source-0"));
     assert_eq!(counts(&first)["unopened"], 0);
 }
+
+#[test]
+fn timings_name_every_step_once() {
+    let (dir, source) = settled();
+    let units = dir.units(3, &["import", text(&source), "--force-read", "--timings"]);
+    let timing = units.iter().find(|unit| unit["type"] == "timing").unwrap();
+    let steps =
+        ["lock_wait", "recovery", "scan", "prefilter", "read", "parse", "encode", "train", "reorder_wait"];
+    for step in steps.into_iter().chain(["append", "fsync", "index", "total"]) {
+        assert!(timing[format!("{step}_us")].is_u64(), "{step}: {timing}");
+    }
+    assert!(timing["read_us"].as_u64() > Some(0) && timing["total_us"].as_u64() > Some(0));
+    let table = dir.expect(3, &["import", text(&source), "--timings"]);
+    assert!(String::from_utf8(table).unwrap().contains("reorder wait"));
+    assert!(!dir.import(3, &source).iter().any(|unit| unit["type"] == "timing"));
+}

@@ -1,5 +1,7 @@
 //! `store import`: a backup tree goes in.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -16,7 +18,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::progress::{Meter, rate};
 use super::text::{Text, show_path, show_size, show_span};
-use super::{files, init};
+use super::{files, init, timings};
 
 /// A `file` unit: one entry of a backup tree and what became of it.
 #[derive(Serialize)]
@@ -61,7 +63,9 @@ pub(crate) fn run(context: &Context, args: &ImportArgs) -> Result<()> {
     });
     context.out.begin(Some(store.id()), &begin)?;
     context.warn_of(&store);
+    let opening = Instant::now();
     let mut writer = store.writer(context.writer_options())?;
+    let (opened, waited) = (opening.elapsed(), writer.lock_wait());
     let options = ImportOptions {
         jobs: args.jobs,
         mirror: match args.mirror {
@@ -72,6 +76,7 @@ pub(crate) fn run(context: &Context, args: &ImportArgs) -> Result<()> {
         dry_run: args.dry_run,
         force_read: args.force_read,
         memory: args.memory,
+        timings: args.timings,
     };
     let meter = context.meter("import", "files");
     let mut sink = Sink { context, meter, dry_run: args.dry_run };
@@ -79,6 +84,7 @@ pub(crate) fn run(context: &Context, args: &ImportArgs) -> Result<()> {
     sink.meter.finish();
     // What is committed is durable either way; closing only spares the next open the replay. After
     // another failure the writer may not be usable any more.
+    let closing = Instant::now();
     match &result {
         _ if args.dry_run => drop(writer),
         Ok(_) => writer.close()?,
@@ -89,7 +95,11 @@ pub(crate) fn run(context: &Context, args: &ImportArgs) -> Result<()> {
     if matches!(result, Err(Error::Cancelled)) {
         context.console.note("what is reported as done is durable; the same command goes on from there");
     }
-    conclude(context, args, &sink.meter, &result?)
+    let summary = result?;
+    if let Some(timings) = &summary.timings {
+        timings::tell(context, timings, waited, opened.saturating_sub(waited), closing.elapsed())?;
+    }
+    conclude(context, args, &sink.meter, &summary)
 }
 
 fn abandon(context: &Context, mut writer: Writer) -> Result<()> {

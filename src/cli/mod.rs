@@ -38,6 +38,7 @@ mod stats;
 mod stream;
 mod table;
 mod text;
+mod timings;
 mod values;
 
 use args::{Cli, Command};

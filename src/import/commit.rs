@@ -14,6 +14,7 @@ use super::reason;
 use super::scan::{RunDir, file_name_of};
 use super::seen::Notes;
 use super::target::{Known, Stored, Target};
+use super::timings::Meter;
 use super::{FileOutcome, FileReport, ImportSink, ImportSummary};
 use crate::error::{Error, Result};
 use crate::format::sources::SourceRow;
@@ -49,6 +50,8 @@ pub(super) struct Committer<'a, T> {
     odd_runs: BTreeSet<RunKey>,
     /// What the next import may know again.
     pub(super) notes: Notes,
+    /// The calling thread's time.
+    pub(super) meter: Meter,
     summary: ImportSummary,
     progress: Progress,
 }
@@ -73,6 +76,7 @@ impl<'a, T: Target> Committer<'a, T> {
             pieces_of: BTreeSet::new(),
             odd_runs: BTreeSet::new(),
             notes: Notes::default(),
+            meter: Meter::new(false),
             summary,
             progress: Progress::default(),
         }
@@ -200,7 +204,10 @@ impl<'a, T: Target> Committer<'a, T> {
             Payload::Encoded(encoded) => Body::Encoded(encoded),
         };
         let put = Put { name, run: run.key, kind: PutKind::Snapshot, meta: &meta, object, body };
-        let outcome = self.target.put(&put)?;
+        let begun = self.meter.start();
+        let outcome = self.target.put(&put);
+        self.meter.stop(begun, |timings| &mut timings.append);
+        let outcome = outcome?;
         if outcome != Outcome::Unchanged {
             self.group.add(file.bytes);
             if let Some(digest) = file.digest {
@@ -346,7 +353,10 @@ impl<'a, T: Target> Committer<'a, T> {
         if !self.group.is_empty() {
             let checksums =
                 if self.notes.is_waiting() { self.target.checksums()?.to_vec() } else { Vec::new() };
-            self.summary.commit = self.target.commit()?;
+            let begun = self.meter.start();
+            let commit = self.target.commit();
+            self.meter.stop(begun, |timings| &mut timings.fsync);
+            self.summary.commit = commit?;
             self.notes.committed(&checksums);
             self.group = Group::default();
         }

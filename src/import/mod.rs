@@ -30,11 +30,13 @@ mod seen;
 mod source;
 mod stream;
 mod target;
+mod timings;
 mod window;
 
 pub use alias::settle_aliases;
 pub use bundles::Bundles;
 pub use source::TreeSource;
+pub use timings::Timings;
 
 /// What to do with snapshots that the tree no longer holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,6 +87,8 @@ pub struct ImportOptions {
     pub memory: u64,
     /// Report what would be done, write nothing.
     pub dry_run: bool,
+    /// Measure where the time goes.
+    pub timings: bool,
     /// Read every file, also those that look as they did when an earlier import read them.
     pub force_read: bool,
 }
@@ -160,6 +164,8 @@ pub struct ImportSummary {
     pub bytes: u64,
     /// The last commit of the store.
     pub commit: CommitId,
+    /// Where the time went, if that was asked.
+    pub timings: Option<Timings>,
 }
 
 /// Tells whether there is a tree to import, without reading it: to be asked before a store is created for it.

@@ -12,6 +12,7 @@ use super::scan::{Job, RunEntry, Scan, Tree};
 use super::seen::{Seen, SourceId};
 use super::stream::Stream;
 use super::target::StoreTarget;
+use super::timings::Meter;
 use super::window::{self, Feed, Flow};
 use super::{ImportOptions, ImportSink, ImportSummary, Mirror, Source, archive, bundles};
 use crate::error::{Error, Result};
@@ -63,20 +64,30 @@ pub(super) fn run(
     let gate = Gate::new(if wants_dictionary { GROUP_MAX_BYTES.min(memory) } else { memory });
     let target = StoreTarget::new(writer, base.clone());
     let (from, removals, id) = open(source, &target, options, &gate, stop)?;
+    let meter = Meter::new(options.timings);
+    let begun = meter.start();
+    let mut make_worker = {
+        let workers = meter.another();
+        let (base, slot) = (base, Arc::clone(&slot));
+        move || Preparer::new(base.clone(), Arc::clone(&slot), options.dry_run, workers.another())
+    };
+    let mut committer = Committer::new(target, sink, options.dry_run, removals);
+    committer.meter = meter;
     let mut pipeline = Pipeline {
         from,
         held: wants_dictionary.then(Held::default),
-        committer: Committer::new(target, sink, options.dry_run, removals),
-        slot: Arc::clone(&slot),
+        committer,
+        slot,
         gate: Arc::clone(&gate),
         threads,
         memory,
         stop,
     };
-    let mut make_worker = || Preparer::new(base.clone(), Arc::clone(&slot), options.dry_run);
     let result =
         window::run(&mut pipeline, &mut make_worker, threads, &gate, stop).and_then(|()| pipeline.finish());
-    let Pipeline { from, committer, .. } = pipeline;
+    let Pipeline { from, mut committer, .. } = pipeline;
+    committer.meter.stop(begun, |timings| &mut timings.total);
+    let result = result.map(|summary| ImportSummary { timings: committer.meter.sum(), ..summary });
     // What was committed is worth noting also when the import was interrupted.
     if let (Origin::Tree(scan), Some(id), false) = (from, id, options.dry_run) {
         let (seen, names) = scan.into_seen();
@@ -121,6 +132,7 @@ impl Flow for Pipeline<'_> {
     type Done = Done;
 
     fn feed(&mut self) -> Result<Feed<Job>> {
+        let begun = self.committer.meter.start();
         let (fed, files) = match &mut self.from {
             Origin::Tree(scan) => (scan.next_batch().map_or(Feed::End, Feed::Jobs), scan.files()),
             Origin::Stream(stream) => {
@@ -132,6 +144,7 @@ impl Flow for Pipeline<'_> {
                 (fed, stream.files())
             }
         };
+        self.committer.meter.stop(begun, |timings| &mut timings.scan);
         if matches!(fed, Feed::End) {
             self.committer.set_total(files);
         }
@@ -149,6 +162,7 @@ impl Pipeline<'_> {
     /// Trains a dictionary if there is enough to train on, and lets go what was held back.
     fn decide(&mut self) -> Result<()> {
         let Some(held) = self.held.take() else { return Ok(()) };
+        let begun = self.committer.meter.start();
         let writer = &mut *self.committer.target.writer;
         if let Some(samples) = held.samples() {
             // `false`: nothing to be gained, the store says. It goes on without.
@@ -158,7 +172,9 @@ impl Pipeline<'_> {
         let encoder = writer.encoder();
         self.slot.set(encoder.clone());
         self.gate.set_limit(self.memory);
-        for done in held.into_encoded(&encoder, self.threads) {
+        let items = held.into_encoded(&encoder, self.threads);
+        self.committer.meter.stop(begun, |timings| &mut timings.train);
+        for done in items {
             self.stop.check()?;
             self.committer.take(done)?;
         }

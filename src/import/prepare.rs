@@ -12,6 +12,7 @@ use super::reason;
 use super::scan::{Arrived, Job, RunDir};
 use super::seen;
 use super::target::{Base, Compared, Known, object_ids};
+use super::timings::Meter;
 use super::window::Worker;
 use crate::error::Error;
 use crate::id::RunKey;
@@ -139,12 +140,13 @@ pub(super) struct Preparer<B> {
     encoder: Option<Encoder>,
     buffer: Vec<u8>,
     dry_run: bool,
+    meter: Meter,
 }
 
 impl<B: Base> Preparer<B> {
     /// A worker that compares with `base`, the state in which the import began.
-    pub(super) fn new(base: B, slot: Arc<EncoderSlot>, dry_run: bool) -> Preparer<B> {
-        Preparer { base, slot, encoder: None, buffer: Vec::new(), dry_run }
+    pub(super) fn new(base: B, slot: Arc<EncoderSlot>, dry_run: bool, meter: Meter) -> Preparer<B> {
+        Preparer { base, slot, encoder: None, buffer: Vec::new(), dry_run, meter }
     }
 
     fn file(
@@ -205,12 +207,13 @@ impl<B: Base> Preparer<B> {
     }
 
     /// Compares what is in the buffer, if anything is, with what the store held.
-    fn compare(&self, run: &RunDir, name: &[u8], is_read: bool) -> Compared {
+    fn compare(&mut self, run: &RunDir, name: &[u8], is_read: bool) -> Compared {
+        let Some(key) = stored_key(&self.base, run) else { return Compared::with(Known::Absent) };
+        let begun = self.meter.start();
         let payload = is_read.then_some(self.buffer.as_slice());
-        match stored_key(&self.base, run) {
-            Some(key) => self.base.compare(name, key, payload),
-            None => Compared::with(Known::Absent),
-        }
+        let compared = self.base.compare(name, key, payload);
+        self.meter.stop(begun, |timings| &mut timings.prefilter);
+        compared
     }
 
     /// Reads, compares, parses and encodes. The inner error is the content of a bad file.
@@ -225,9 +228,13 @@ impl<B: Base> Preparer<B> {
         if let Some(bad) = name_too_long(name) {
             return Some(Err(bad));
         }
-        if self.is_seen(file, dir, run, name) {
+        let begun = self.meter.start();
+        let is_seen = self.is_seen(file, dir, run, name);
+        self.meter.stop(begun, |timings| &mut timings.prefilter);
+        if is_seen {
             return Some(Ok(()));
         }
+        let begun = self.meter.start();
         let now = clock();
         let read = match dir.open_file(run.file_name(file.index)) {
             Ok(mut opened) => {
@@ -238,6 +245,7 @@ impl<B: Base> Preparer<B> {
             }
             Err(error) => Err(error),
         };
+        self.meter.stop(begun, |timings| &mut timings.read);
         // Also for a file that cannot be read: what stays in the store keeps its aliases.
         let compared = self.compare(run, name, read.is_ok());
         file.known = compared.known;
@@ -279,8 +287,10 @@ impl<B: Base> Preparer<B> {
         name: &[u8],
         mtime: Option<FileTime>,
     ) -> Result<(), Content> {
-        let bundle = bundle::parse(&self.buffer)
-            .map_err(|reject| Content::Bad { code: reject.code, detail: reject.detail })?;
+        let begun = self.meter.start();
+        let parsed = bundle::parse(&self.buffer);
+        self.meter.stop(begun, |timings| &mut timings.parse);
+        let bundle = parsed.map_err(|reject| Content::Bad { code: reject.code, detail: reject.detail })?;
         let meta = Meta::of(&bundle, name, mtime);
         let Bundle { objects, warnings } = bundle;
         let object = objects.first().map_or(0..0, |first| first.range.clone());
@@ -300,13 +310,16 @@ impl<B: Base> Preparer<B> {
         if self.encoder.is_none() {
             self.encoder = self.slot.get();
         }
-        match &mut self.encoder {
+        let begun = self.meter.start();
+        let encoded = match &mut self.encoder {
             Some(encoder) => encoder
                 .encode(&self.buffer)
                 .map(Payload::Encoded)
                 .map_err(|error| bad(reason::of_put(&error).unwrap_or(reason::UNREADABLE), &error)),
             None => Ok(Payload::Raw(std::mem::take(&mut self.buffer))),
-        }
+        };
+        self.meter.stop(begun, |timings| &mut timings.encode);
+        encoded
     }
 }
 

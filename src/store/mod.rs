@@ -234,13 +234,16 @@ impl Store {
     /// proves that an acknowledged commit is gone from the log.
     pub fn writer(&self, options: &WriterOptions) -> Result<Writer> {
         let vfs = self.inner.vfs()?;
+        let begun = Instant::now();
         let lock = lock_patiently(&*vfs, options)?;
+        let waited = begun.elapsed();
         let mut loaded = recover(&self.inner.read, &*vfs)?;
         // This handle holds that lock already; a second share would keep dead segments from being removed.
         drop(loaded.readers.take());
         let dictionary = current_dictionary(&loaded, &*vfs)?;
         self.inner.publish(&loaded.working.state);
         let mut writer = Writer::new(self.inner.clone(), vfs, loaded.working, dictionary, lock);
+        writer.waited = waited;
         writer.remove_dead()?;
         Ok(writer)
     }

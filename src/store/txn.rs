@@ -78,6 +78,7 @@ pub struct Writer {
     encoder: Encoder,
     pub(super) stage: Stage,
     poisoned: Option<String>,
+    pub(super) waited: Duration,
     _lock: Box<dyn Lock>,
 }
 
@@ -91,7 +92,18 @@ impl Writer {
     ) -> Writer {
         let encoder = encoder_of(&inner, dictionary.as_ref());
         let (segment, stage, poisoned) = (None, Stage::default(), None);
-        Writer { inner, vfs, working, segment, dictionary, encoder, stage, poisoned, _lock: lock }
+        Writer {
+            inner,
+            vfs,
+            working,
+            segment,
+            dictionary,
+            encoder,
+            stage,
+            poisoned,
+            waited: Duration::ZERO,
+            _lock: lock,
+        }
     }
 
     pub(super) fn state(&self) -> &State {
@@ -246,6 +258,11 @@ impl Writer {
     /// Encodes a payload as this store wants it.
     pub(super) fn encode(&mut self, payload: &[u8]) -> Result<Encoded> {
         self.encoder.encode(payload)
+    }
+
+    /// Returns how long it waited for the lock.
+    pub fn lock_wait(&self) -> Duration {
+        self.waited
     }
 
     /// Returns an encoder for this store's payloads; workers clone it.

@@ -29,6 +29,9 @@ pub(crate) struct ImportArgs {
     /// How much of the files may be in memory at a time; a larger file is taken alone
     #[arg(long, env = "STORE_IMPORT_MEMORY", default_value = "256MiB", value_name = "SIZE", value_parser = values::size)]
     pub(crate) memory: u64,
+    /// Say where the time went; of steps on several threads the sum
+    #[arg(long)]
+    pub(crate) timings: bool,
     /// Report what would be done, and change nothing on disk; waits for no other writer
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,

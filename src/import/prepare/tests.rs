@@ -49,7 +49,8 @@ fn import(fake: Fake, tree: &Path, jobs: usize, mirror: Mirror) -> (Fake, Collec
     let before = fake.before.clone();
     let committer = Committer::new(fake, &mut sink, false, removals);
     let mut flow = Whole { scan: Scan::new(tree, Seen::default()), committer };
-    let mut make = || Preparer::new(before.clone(), Arc::new(EncoderSlot::default()), false);
+    let mut make =
+        || Preparer::new(before.clone(), Arc::new(EncoderSlot::default()), false, Meter::new(false));
     window::run(&mut flow, &mut make, jobs, &gate, &stop).unwrap();
     let names = flow.scan.run_names();
     flow.committer.remove_gone_runs(|name| names.contains(name), &stop).unwrap();
@@ -207,7 +208,8 @@ fn a_file_that_goes_between_listing_and_reading_is_rejected_as_vanished() {
     let mut scan = Scan::new(Tree::open(dir.path()).unwrap(), Seen::default());
     let batch = scan.next_batch().unwrap();
     remove(&dir, &format!("{D1}/a.json"));
-    let mut worker = Preparer::new(Fake::default().before, Arc::new(EncoderSlot::default()), false);
+    let mut worker =
+        Preparer::new(Fake::default().before, Arc::new(EncoderSlot::default()), false, Meter::new(false));
     let mut contents = Vec::new();
     for job in batch {
         if let Some(Done::File(file)) = worker.work(job, &mut |_| Some(Ticket::free())) {

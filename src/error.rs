@@ -79,6 +79,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A state of the past that nobody can tell any more.
+    #[error(
+        "the state after commit {commit} is not known any more: commit {by} removed records that it may have had"
+    )]
+    CompactedAway {
+        /// The commit that was asked for.
+        commit: CommitId,
+        /// The first later commit of a compaction or a repair.
+        by: CommitId,
+    },
     /// Two different names have the same key. The second one is refused.
     #[error("{name:?} has the same key as {other:?}, which the store holds")]
     KeyCollision {

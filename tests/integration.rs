@@ -30,6 +30,7 @@ mod process;
 mod readme;
 mod repair;
 mod resources;
+mod restore;
 mod runs;
 mod sample;
 mod session;

@@ -3,6 +3,7 @@
 //!
 //! `tools/resources.sh` runs this for the optimized program and with up to a million snapshots.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -131,7 +132,11 @@ fn a_lookup_takes_few_reads_and_few_page_faults_whatever_the_size_of_the_store()
 
 /// Imports a tree and returns the largest resident memory seen, in bytes.
 fn import(tree: &Path, store: &Path) -> u64 {
-    let mut child = start(&["-q", "-s", store.to_str().unwrap(), "import", tree.to_str().unwrap()]);
+    peak(&["-q", "-s", store.to_str().unwrap(), "import", tree.to_str().unwrap()])
+}
+
+fn peak(args: &[&str]) -> u64 {
+    let mut child = start(args);
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
         peak = peak.max(figure(&figures(&child, "status"), "VmHWM:").unwrap_or(0) * 1024);
@@ -159,4 +164,47 @@ fn the_memory_of_an_import_grows_with_the_index_only() {
     let each = more.saturating_sub(less) / (many - few);
     println!("{each} bytes for each further file");
     assert!(each <= IMPORT_BYTES_MAX, "{each} bytes for each file");
+}
+
+/// A tree of runs with as many bytes each, in files that hardly compress and refer to the next run.
+#[expect(clippy::disallowed_methods, reason = "the tree to import is no store")]
+fn tree_of_runs(root: &Path, runs: u32) {
+    for run in 0..runs {
+        let folder = root.join(format!("opencti_data/20240101T{:02}{:02}00Z", run / 60, run % 60));
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in 0..8u32 {
+            let mut noise = crate::crash::fates::Noise(u64::from(run * 8 + file) + 1);
+            let mut text = String::new();
+            for _ in 0..8 << 10 {
+                write!(text, "{:016x}", noise.next()).unwrap();
+            }
+            let refs = [(run + 1) * 8 + file, (run + 2) * 8];
+            let refs = refs.map(|to| format!("\"tool--{to}\"")).join(", ");
+            let name = format!("tool--{}", run * 8 + file);
+            let body =
+                format!(r#"{{"objects": [{{"id": "{name}", "object_refs": [{refs}], "text": "{text}"}}]}}"#);
+            std::fs::write(folder.join(format!("{name}.json")), body).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_memory_of_a_restore_does_not_grow_with_the_bytes_it_restores() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    // A run has 1 MiB.
+    let (few, many) = (8, 56);
+    for runs in [few, many] {
+        tree_of_runs(&dir.path().join(format!("tree-{runs}")), runs);
+        import(&dir.path().join(format!("tree-{runs}")), &dir.path().join(format!("store-{runs}")));
+    }
+    for target in ["--bundles", "--tree", "--directory-bundles"] {
+        let peak = |runs: u32| {
+            let (store, out) = (path(&format!("store-{runs}")), path(&format!("out-{runs}{target}")));
+            peak(&["-q", "-s", &store, "restore", target, &out, "--applicant-id", "x"])
+        };
+        let (less, more) = (peak(few), peak(many));
+        println!("restore {target}: {} kB for {few} MiB, {} kB for {many} MiB", less / 1024, more / 1024);
+        assert!(more.saturating_sub(less) <= 8 << 20, "{} more bytes for 48 MiB", more.saturating_sub(less));
+    }
 }

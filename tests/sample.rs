@@ -281,7 +281,7 @@ fn once_emits_each_snapshot_exactly_once() {
         }
         Ok(())
     };
-    plan(&view, &options, &mut unit, &mut |_| {}, &Stop::default()).unwrap();
+    plan(&view, &options, &mut unit, &mut |_| Ok(()), &Stop::default()).unwrap();
     let expect: BTreeSet<(String, String)> =
         answers("snapshot").iter().map(|answer| (string(&answer["run"]), string(&answer["id"]))).collect();
     assert_eq!(emitted, expect);

@@ -17,10 +17,14 @@ use super::exit;
 use super::values::{self, RunArg};
 
 mod care;
+mod compare;
 mod intake;
+mod restore;
 
 pub(crate) use care::{CheckArgs, CompactArgs, LevelArg, ManifestArgs, RepairArgs, ScanArgs};
+pub(crate) use compare::{DiffArgs, ExplainArgs};
 pub(crate) use intake::{ImportArgs, MirrorArg};
+pub(crate) use restore::{ResolveArg, RestoreArgs};
 
 /// A crash-safe snapshot store for OpenCTI backups.
 ///
@@ -102,7 +106,13 @@ pub(crate) enum Command {
     Ls(LsArgs),
     /// Bring data out again: as a backup tree, as STIX bundles, or as a plan only
     #[command(after_help = exit::RUN, after_long_help = exit::help_with_run(exit::RESTORE))]
-    Restore(RestoreArgs),
+    Restore(Box<RestoreArgs>),
+    /// Tell why an object is in the bundles of a restore: the references that lead to it
+    #[command(after_help = exit::RUN, after_long_help = exit::help_with_run(exit::COMPARE))]
+    Explain(ExplainArgs),
+    /// Tell what changed between two runs, two commits, or the snapshots of one object
+    #[command(after_help = exit::RUN, after_long_help = exit::help_with_run(exit::COMPARE))]
+    Diff(DiffArgs),
     /// List every live snapshot in the order of the log: run, name, size, location
     #[command(after_long_help = exit::help(exit::MANIFEST))]
     Manifest(ManifestArgs),
@@ -143,6 +153,8 @@ impl Command {
             Command::Ls(_) => "ls",
             Command::Restore(_) => "restore",
             Command::Manifest(_) => "manifest",
+            Command::Explain(_) => "explain",
+            Command::Diff(_) => "diff",
             Command::Check(_) => "check",
             Command::Repair(_) => "repair",
             Command::Compact(_) => "compact",
@@ -161,6 +173,8 @@ impl Command {
             | Command::History(_)
             | Command::Runs
             | Command::Ls(_)
+            | Command::Explain(_)
+            | Command::Diff(_)
             | Command::Stats
             | Command::Dump(_)
             | Command::Completions(_)
@@ -265,50 +279,6 @@ pub(crate) struct HistoryArgs {
 pub(crate) struct LsArgs {
     /// The run
     pub(crate) run: RunArg,
-}
-
-/// Arguments of `restore`.
-#[derive(Args, Debug)]
-#[command(group(ArgGroup::new("what").required(true).args(["tree", "bundles", "plan"])))]
-pub(crate) struct RestoreArgs {
-    /// Write the backup tree again, byte-identical, below `DIR/opencti_data`
-    #[arg(long, value_name = "DIR")]
-    pub(crate) tree: Option<PathBuf>,
-    /// Write STIX bundles, one a line, one or more for each run; `-`: to standard output
-    #[arg(long, value_name = "FILE")]
-    pub(crate) bundles: Option<PathBuf>,
-    /// Write nothing: list what would be restored, from where, and which references stay open
-    #[arg(long)]
-    pub(crate) plan: bool,
-    /// How to follow references that a run does not hold
-    #[arg(long, env = "STORE_RESOLVE", value_name = "HOW", default_value = "once")]
-    pub(crate) resolve: ResolveArg,
-    /// Only runs strictly later than this one
-    #[arg(long, value_name = "RUN")]
-    pub(crate) after: Option<RunArg>,
-    /// Only runs at or before this one
-    #[arg(long, value_name = "RUN")]
-    pub(crate) until: Option<RunArg>,
-    /// Take what no later run holds from the closest earlier one
-    #[arg(long, env = "STORE_INCLUDE_EARLIER", value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
-    pub(crate) include_earlier: bool,
-    /// Follow references in extensions too
-    #[arg(long, env = "STORE_EXTENSION_REFS", value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
-    pub(crate) extension_refs: bool,
-    /// Split larger bundles; 0: never. Brokers refuse messages of 16 MiB
-    #[arg(long, env = "STORE_MAX_BUNDLE_BYTES", value_name = "SIZE", default_value = "8MiB", value_parser = values::size)]
-    pub(crate) max_bundle_bytes: u64,
-}
-
-/// How references that a run does not hold are followed.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum ResolveArg {
-    /// Each object once, as early as something refers to it
-    Once,
-    /// For each run all that its objects need from later runs, as restore-files sends it
-    Closure,
-    /// Not at all
-    None,
 }
 
 /// Arguments of `dump`.

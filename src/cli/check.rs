@@ -2,9 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::snapshot::{Meta, bundle};
+use crate::store::check::Judgement;
 use crate::store::{PutKind, Snapshot};
 
 use super::args::CheckArgs;
+use super::attachments;
 use super::context::Context;
 use super::repair;
 use super::stream::{Scan, Task, Tell, scan};
@@ -79,11 +81,15 @@ fn go_on(context: &Context, args: &CheckArgs) -> String {
     }
 }
 
-fn content(snapshot: &Snapshot<'_>, body: &[u8]) -> Option<String> {
+/// What there is to say of a snapshot's content.
+fn content(snapshot: &Snapshot<'_>, body: &[u8]) -> Judgement {
     if snapshot.kind() != PutKind::Snapshot {
-        return None;
+        return Judgement::default();
     }
-    judge(snapshot, body).err()
+    match judge(snapshot, body) {
+        Ok(()) => Judgement { bad: None, remarks: attachments::missing(snapshot, body) },
+        Err(reason) => Judgement { bad: Some(reason), remarks: Vec::new() },
+    }
 }
 
 /// Parses a stored file again and holds the recorded positions against what is found.

@@ -74,7 +74,10 @@ impl Exit {
         match error {
             Error::NoStore { .. } => Exit::NoStore,
             Error::Locked { .. } => Exit::Locked,
-            Error::BadInput { .. } | Error::Exists { .. } | Error::TooLarge { .. } => Exit::Usage,
+            Error::BadInput { .. }
+            | Error::Exists { .. }
+            | Error::TooLarge { .. }
+            | Error::CompactedAway { .. } => Exit::Usage,
             // A store makes itself read-only when it has proof of a loss (an index newer than its log).
             Error::Damaged { .. } | Error::ReadOnly { .. } => Exit::Damage,
             Error::Cancelled if terminated => Exit::Terminated,
@@ -115,6 +118,7 @@ pub(crate) fn error_code(error: &Error) -> &'static str {
         Error::Locked { .. } => "locked",
         Error::TooLarge { .. } => "too_large",
         Error::BadInput { .. } => "bad_input",
+        Error::CompactedAway { .. } => "compacted_away",
         Error::KeyCollision { .. } => "key_collision",
         Error::Poisoned { .. } => "poisoned",
         Error::ReadOnly { .. } => "read_only",
@@ -136,6 +140,9 @@ pub(crate) fn advice(error: &Error) -> Option<&'static str> {
         }
         Error::UnsupportedVersion { .. } => Some("a newer version of this program reads it"),
         Error::Poisoned { .. } => Some("what was acknowledged before is safe; run the command again"),
+        Error::CompactedAway { .. } => {
+            Some("`restore --changed-since` and the snapshots of an id are known through compactions too")
+        }
         Error::Io { .. }
         | Error::Exists { .. }
         | Error::TooLarge { .. }
@@ -150,6 +157,17 @@ pub(crate) const READ: &[Exit] = &[Exit::Done, Exit::Damage, Exit::Usage, Exit::
 /// Exit codes of lookups, which may find nothing.
 pub(crate) const LOOKUP: &[Exit] =
     &[Exit::Done, Exit::Damage, Exit::Usage, Exit::Failed, Exit::NotFound, Exit::NoStore];
+/// Exit codes of `explain` and `diff`, which may find nothing and take their time.
+pub(crate) const COMPARE: &[Exit] = &[
+    Exit::Done,
+    Exit::Damage,
+    Exit::Usage,
+    Exit::Failed,
+    Exit::NotFound,
+    Exit::NoStore,
+    Exit::Interrupted,
+    Exit::Terminated,
+];
 /// Exit codes of commands that need neither a store nor much else.
 pub(crate) const PLAIN: &[Exit] = &[Exit::Done, Exit::Usage, Exit::Failed];
 /// Exit codes of `import`.
@@ -259,6 +277,7 @@ mod tests {
             (Error::io("read", "x", std::io::Error::other("bad")), 4),
             (Error::UnsupportedVersion { path, found: 2, supported: 1 }, 4),
             (Error::Poisoned { reason: String::new() }, 4),
+            (Error::CompactedAway { commit: crate::id::CommitId(1), by: crate::id::CommitId(2) }, 2),
             (Error::Cancelled, 130),
         ];
         for (error, code) in cases {

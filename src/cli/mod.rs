@@ -10,14 +10,17 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::error::Result;
 
 mod args;
+mod attachments;
 mod check;
 mod compact;
 mod completions;
 mod console;
 mod context;
 mod delete;
+mod diff;
 mod dump;
 mod exit;
+mod explain;
 mod files;
 mod get;
 mod history;
@@ -96,6 +99,8 @@ fn dispatch(context: &Context, command: &Command) -> Result<()> {
         Command::Ls(args) => ls::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Manifest(args) => manifest::run(context, args),
+        Command::Explain(args) => explain::run(context, args),
+        Command::Diff(args) => diff::run(context, args),
         Command::Check(args) => check::run(context, args),
         Command::Repair(args) => repair::run(context, args),
         Command::Compact(args) => compact::run(context, args),

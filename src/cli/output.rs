@@ -313,9 +313,10 @@ pub(crate) fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
 }
 
-/// The present time in seconds since 1970.
-pub(crate) fn seconds_now() -> i64 {
-    jiff::Timestamp::now().as_second()
+/// The same as seconds and nanoseconds since 1970.
+pub(crate) fn unix_time() -> (i64, u32) {
+    let now = jiff::Timestamp::now();
+    (now.as_second(), u32::try_from(now.subsec_nanosecond()).unwrap_or(0))
 }
 
 /// Cuts a text that would be too long as JSON has it, at a character border; tells whether it did.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::id::{Instant, SegmentId, StoreId};
+use crate::id::{CommitId, Instant, SegmentId, StoreId};
 use crate::limits;
 use crate::snapshot::run;
 use crate::store::check::Shard;
@@ -95,6 +95,11 @@ pub(crate) fn shard(text: &str) -> std::result::Result<Shard, String> {
     let parts = text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
     let (part, of) = parts.ok_or_else(|| "not a part, such as 1/4".to_owned())?;
     Shard::new(part, of).map_err(|_| format!("of {of} parts there is none with number {part}"))
+}
+
+/// Reads the number of a commit.
+pub(crate) fn commit(text: &str) -> std::result::Result<CommitId, String> {
+    text.trim().parse().map(CommitId).map_err(|_| "not the number of a commit".to_owned())
 }
 
 /// Reads a segment's number, also as its file's name: `3`, `0000000003`, `data/0000000003.seg`.

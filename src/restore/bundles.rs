@@ -5,14 +5,17 @@ use std::io::Write;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::id::RunKey;
 use crate::progress::Stop;
 use crate::store::View;
 
-use super::lookup::{Source, Stored};
-use super::report::{Report, add, selected};
+use super::arrange::{At, Slot, arrange};
+use super::emit::Reader;
+use super::lookup::{Detail, Source};
+use super::options::RestoreOptions;
+use super::report::{Event, Report, add, selected};
 use super::resolve::Resolver;
-use super::{RestoreEvent, RestoreOptions, RestoreSummary};
+use super::stored::Stored;
+use super::{RestoreEvent, RestoreSummary};
 
 /// The namespace of bundle ids: a random UUID that never changes, so that a bundle keeps its id.
 const BUNDLE_NAMESPACE: Uuid = Uuid::from_u128(0x3c1d_6a0e_2f7b_4d58_9a41_c0e6_75b8_12f3);
@@ -23,111 +26,100 @@ const TAIL: &[u8] = b"]}";
 /// Writes STIX bundles, one JSON object a line, one or more per run; a run with nothing to emit has none.
 ///
 /// Each bundle names its run (`x_run`), and from the second one of a run on its number (`x_part`). Its id
-/// follows from the two. It holds what is resolved from other runs, then the run's own objects by file name,
-/// each id once. Objects are the bytes of their files, with line breaks between tokens replaced by spaces.
-/// The same store gives the same bytes.
+/// follows from the two. It holds what is resolved from other runs and the run's own objects, each id once, as
+/// [`Order`](super::Order) says. Objects are the bytes of their files, with line breaks between tokens replaced by
+/// spaces: references that no order can keep are told of, never taken out. The same store gives the same bytes.
 ///
-/// Cost: each body is decoded once to find references and once to be written. Memory: ids and positions of
-/// one run, one object's bytes. Asked to stop, it ends between two bundles: whole lines are all that was
-/// written.
+/// Cost: each body is decoded once to find references and once to be written. Memory: ids, positions and
+/// references of one run; the bytes of one object, or of one file of several. Asked to stop, it ends between two
+/// bundles: whole lines are all that was written.
 ///
 /// # Errors
-/// `Io` when `out` fails; `Cancelled` when stopped; whatever the store says except damage, which is an event.
+/// `Io` when `out` fails; `Cancelled` when stopped; those of `event`; whatever the store says except damage, which is
+/// an event.
 pub fn bundles(
     view: &View,
     options: &RestoreOptions,
     out: &mut dyn Write,
-    event: &mut dyn FnMut(RestoreEvent<'_>),
+    event: &mut dyn FnMut(RestoreEvent<'_>) -> Result<()>,
     stop: &Stop,
 ) -> Result<RestoreSummary> {
-    bundles_from(&Stored::new(&view.without_maps(), options.extension_refs)?, options, out, event, stop)
+    bundles_from(&Stored::new(&view.without_maps(), Detail::of(options))?, options, out, event, stop)
 }
 
 pub(super) fn bundles_from<S: Source>(
     source: &S,
     options: &RestoreOptions,
     out: &mut dyn Write,
-    event: &mut dyn FnMut(RestoreEvent<'_>),
+    event: &mut Event<'_>,
     stop: &Stop,
 ) -> Result<RestoreSummary> {
     let runs = selected(source.runs(), options);
     let mut report = Report::new(runs.clone(), event, stop);
     let mut resolver = Resolver::new(options);
-    let mut writer = BundleWriter::new(out, options.max_bundle_bytes, stop);
+    let mut writer = BundleWriter::new(out, options, stop);
     for info in runs {
         report.check()?;
-        report.run(info)?;
+        report.begin(info)?;
         let plan = resolver.run(source, info.key, &mut report)?;
+        let arranged = arrange(&plan, options.order);
+        report.decided(source.runs(), &plan, &arranged)?;
         writer.begin(&info.name);
-        for found in plan.resolved.iter().filter(|found| !found.repeated) {
-            let wanted = |number| number == found.object;
-            let count = emit(source, &found.name, found.run, &wanted, &mut writer, &mut report)?;
-            add(&mut report.summary.resolved, count);
-        }
-        for file in &plan.own {
-            if file.emitted() > 0 {
-                let wanted = |number| file.emits(number);
-                let count = emit(source, &file.name, info.key, &wanted, &mut writer, &mut report)?;
-                add(&mut report.summary.own, count);
+        let mut reader = Reader::default();
+        for group in arranged.groups {
+            let slots = arranged.slots.get(group).unwrap_or_default();
+            writer.make_room(slots)?;
+            for slot in slots {
+                let mut write = |text: &[u8]| writer.object(text);
+                let read = reader.read(source, &plan, (info.key, slot.at), &mut write);
+                match (read, slot.at) {
+                    (Ok(()), At::Resolved(_)) => add(&mut report.run.resolved, 1),
+                    (Ok(()), At::Own(..)) => {
+                        add(&mut report.run.own, 1);
+                        report.done(1, slot.len)?;
+                    }
+                    // It was readable a moment ago, so the medium is failing; but it is still one object's loss.
+                    (Err(error), _) => report.damaged(error)?,
+                }
             }
-            report.done(1, file.len);
         }
         writer.close()?;
-        add(&mut report.summary.missing, u64::try_from(plan.missing.len()).unwrap_or(u64::MAX));
+        (report.run.bundles, report.run.bytes) = writer.take_counts();
+        writer.flush()?;
+        report.end(info)?;
     }
     writer.flush()?;
-    report.summary.bundles = writer.bundles;
-    report.summary.bytes = writer.bytes;
     Ok(report.summary)
-}
-
-/// Reads a file again and writes the wanted ones of its objects; returns how many.
-fn emit<S: Source>(
-    source: &S,
-    name: &[u8],
-    run: RunKey,
-    wanted: &dyn Fn(u32) -> bool,
-    writer: &mut BundleWriter<'_>,
-    report: &mut Report<'_>,
-) -> Result<u64> {
-    let mut count = 0;
-    let read = source.texts(name, run, &mut |number, text| {
-        if wanted(number) {
-            writer.object(text)?;
-            add(&mut count, 1);
-        }
-        Ok(())
-    });
-    if let Err(error) = read {
-        // It was readable a moment ago, so the medium is failing; but it is still one snapshot's loss.
-        report.damaged(error)?;
-    }
-    Ok(count)
 }
 
 /// Puts objects into bundles.
 struct BundleWriter<'a> {
     out: &'a mut dyn Write,
-    max: u64,
+    max_bytes: u64,
+    max_objects: u64,
     stop: &'a Stop,
     run: String,
     part: u64,
     /// Bytes of the bundle being written; 0: there is none.
     open: u64,
+    /// Objects of the bundle being written.
+    objects: u64,
     line: Vec<u8>,
     bundles: u64,
     bytes: u64,
 }
 
 impl<'a> BundleWriter<'a> {
-    fn new(out: &'a mut dyn Write, max: u64, stop: &'a Stop) -> BundleWriter<'a> {
+    fn new(out: &'a mut dyn Write, options: &RestoreOptions, stop: &'a Stop) -> BundleWriter<'a> {
         BundleWriter {
             out,
-            max,
+            max_bytes: options.max_bundle_bytes,
+            max_objects: options.max_bundle_objects,
             stop,
             run: String::new(),
             part: 0,
             open: 0,
+            objects: 0,
             line: Vec::new(),
             bundles: 0,
             bytes: 0,
@@ -141,10 +133,22 @@ impl<'a> BundleWriter<'a> {
         self.part = 0;
     }
 
-    /// Adds an object to the bundle, or to the next one if it would grow too large.
+    /// Ends the bundle if objects that belong together would not fit into it. Those that fit into none are split.
+    fn make_room(&mut self, slots: &[Slot]) -> Result<()> {
+        let bytes = slots.iter().fold(0u64, |sum, slot| sum.saturating_add(slot.len).saturating_add(1));
+        let count = u64::try_from(slots.len()).unwrap_or(u64::MAX);
+        if self.fits(bytes, count) { Ok(()) } else { self.close() }
+    }
+
+    fn fits(&self, bytes: u64, objects: u64) -> bool {
+        let len = self.open.saturating_add(bytes).saturating_add(len(TAIL));
+        (self.max_bytes == 0 || len <= self.max_bytes)
+            && (self.max_objects == 0 || self.objects.saturating_add(objects) <= self.max_objects)
+    }
+
+    /// Adds an object to the bundle, or to the next one if this one would grow too large.
     fn object(&mut self, text: &[u8]) -> Result<()> {
-        let more = len(text).saturating_add(1).saturating_add(len(TAIL));
-        if self.open > 0 && self.max > 0 && self.open.saturating_add(more) > self.max {
+        if !self.fits(len(text).saturating_add(1), 1) {
             self.close()?;
         }
         if self.open == 0 {
@@ -156,6 +160,7 @@ impl<'a> BundleWriter<'a> {
         } else {
             self.write(b",")?;
         }
+        add(&mut self.objects, 1);
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         // In valid JSON a raw line break cannot be inside a string, only between tokens.
@@ -170,9 +175,14 @@ impl<'a> BundleWriter<'a> {
         if self.open > 0 {
             self.write(TAIL)?;
             self.write(b"\n")?;
-            self.open = 0;
+            (self.open, self.objects) = (0, 0);
         }
         Ok(())
+    }
+
+    /// Bundles and bytes since the last call.
+    fn take_counts(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.bundles), std::mem::take(&mut self.bytes))
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -1,62 +1,49 @@
 //! Floor 4: from the store back to trees and bundles: resolve, order, emit.
 //!
-//! Runs are restored ascending by key. For each, `resolve` decides what its bundle holds, knowing ids and
-//! positions only; `plan` tells it, `bundles` reads the bodies again and writes them. `tree` resolves
-//! nothing. `lookup` is what all of them see of the store.
+//! Runs are restored ascending by key. For each, `resolve` decides what its bundle holds (`own`: of the run itself;
+//! `walk`: of other runs), knowing ids and positions only; `arrange` puts it in line (`order`: by references); `plan`
+//! tells it, `bundles` reads the bodies again and writes them. `tree` resolves nothing. `lookup` is what all of them
+//! see of the store, `stored` how a store shows it.
 //!
 //! The rules of resolution are those of the restore-files connector of OpenCTI (connectors pull request
 //! 5719): a reference that its run does not hold is taken from the closest strictly later run, recursively,
 //! each id once. "Later" compares instants; two directory names of one instant are not later than each other.
 
+mod arrange;
 mod bundles;
 mod carried;
+mod cursor;
+mod diff;
+mod directory;
+mod emit;
+mod explain;
 mod lookup;
+mod options;
+mod order;
+mod own;
 mod plan;
 mod report;
 mod resolve;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod walk;
 
 pub use self::bundles::bundles;
+pub use self::cursor::{Cursor, changed_behind};
+pub use self::diff::{Change, Difference, EachDifference, diff_runs, diff_states};
+pub use self::directory::{DirectoryBundles, Sender};
+pub use self::explain::{Explanation, Role, explain};
+pub use self::options::{Filter, Order, Resolve, RestoreOptions};
 pub use self::plan::plan;
 pub use self::tree::tree;
 
-use crate::id::Instant;
+use std::collections::BTreeMap;
+
+use crate::error::Error;
+use crate::id::RunKey;
 use crate::progress::Progress;
-
-/// How references that a run does not hold are followed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Resolve {
-    /// A reference is followed only if no snapshot of its id was emitted yet, and own snapshots already
-    /// emitted are left out: each snapshot is emitted at most once, so the restore is linear in what it
-    /// emits. Open references are those that neither this restore emits nor a later run holds.
-    #[default]
-    Once,
-    /// Each run's bundle holds all that its objects need from later runs, as restore-files sends it.
-    Closure,
-    /// Own snapshots only; no reference is followed. Open references are those to ids that the store does
-    /// not hold in any run.
-    None,
-}
-
-/// What to restore, and how.
-#[derive(Clone, Debug, Default)]
-pub struct RestoreOptions {
-    /// How to resolve references.
-    pub resolve: Resolve,
-    /// Only runs strictly later than this instant.
-    pub after: Option<Instant>,
-    /// Only runs at or before this instant.
-    pub until: Option<Instant>,
-    /// Take a missing reference from the closest run that is not later, if no later one has it.
-    pub include_earlier: bool,
-    /// Follow references in extensions too.
-    pub extension_refs: bool,
-    /// Split bundles larger than this, in bytes, the line break at the end not counted; 0: never. A single
-    /// larger object stands alone.
-    pub max_bundle_bytes: u64,
-}
 
 /// Why an object is in a run's bundle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,9 +87,18 @@ pub enum PlanUnit {
         /// What is known of it.
         state: MissingState,
     },
+    /// An attachment of an object of the bundle, whose bytes the backup does not have.
+    Attachment {
+        /// The run being restored.
+        run: String,
+        /// The object.
+        id: Vec<u8>,
+        /// The attachment's name.
+        name: String,
+    },
 }
 
-/// Something to tell besides the restore's product.
+/// Something to tell besides the restore's product. An error of the receiver ends the restore.
 #[derive(Debug)]
 pub enum RestoreEvent<'a> {
     /// How far it is; often.
@@ -112,13 +108,30 @@ pub enum RestoreEvent<'a> {
         /// Its directory name.
         name: &'a str,
     },
+    /// A reference of the run's bundle that leads to an object which stands behind it: they refer to each other in a
+    /// circle. The object itself stays as it is.
+    Broken {
+        /// The run being restored.
+        run: &'a str,
+        /// The object that refers.
+        id: &'a [u8],
+        /// The object referred to.
+        reference: &'a [u8],
+    },
+    /// It is decided what the run's bundle holds; writing begins.
+    Decided {
+        /// The run being restored.
+        run: &'a str,
+    },
+    /// All of a run was written and flushed. With [`RestoreOptions::durable`] a tree is durable up to here.
+    Done(&'a RunReport),
     /// A snapshot that cannot be read, of the run itself or referred to by it. The restore goes on
     /// without it. A snapshot that several runs need is told of in each. Also the run's own record: then its name is made up.
     Damaged {
         /// The run being restored.
         run: &'a str,
         /// What is wrong.
-        error: &'a crate::error::Error,
+        error: &'a Error,
     },
     /// A snapshot that cannot be written where it belongs, such as a name that is no file name.
     Skipped {
@@ -129,6 +142,37 @@ pub enum RestoreEvent<'a> {
         /// Why.
         reason: String,
     },
+}
+
+/// Counts of one run.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RunReport {
+    /// Its directory name.
+    pub name: String,
+    /// Its key.
+    pub key: RunKey,
+    /// Tells whether no other run of its instant is still to come: a cursor may move here.
+    pub settles: bool,
+    /// Own objects (files, for a tree).
+    pub own: u64,
+    /// Objects resolved from other runs.
+    pub resolved: u64,
+    /// Where these come from: names of runs, and how many objects each.
+    pub from: BTreeMap<String, u64>,
+    /// Open references that only runs not later hold.
+    pub earlier: u64,
+    /// Open references to what the store does not hold.
+    pub absent: u64,
+    /// Groups of objects that refer to each other in a circle.
+    pub cycles: u64,
+    /// References that lead ahead because of that.
+    pub broken: u64,
+    /// Attachments without bytes; counted by a plan only.
+    pub attachments: u64,
+    /// Bundles written.
+    pub bundles: u64,
+    /// Bytes written.
+    pub bytes: u64,
 }
 
 /// Counts of a restore.
@@ -142,6 +186,14 @@ pub struct RestoreSummary {
     pub resolved: u64,
     /// References left open, counted per run.
     pub missing: u64,
+    /// Those of them that lead to what the store does not hold.
+    pub absent: u64,
+    /// Groups of objects that refer to each other in a circle, counted per run.
+    pub cycles: u64,
+    /// References that lead ahead because of that.
+    pub broken: u64,
+    /// Attachments without bytes; counted by a plan only.
+    pub attachments: u64,
     /// Bundles written.
     pub bundles: u64,
     /// Bytes written.

@@ -10,34 +10,37 @@ use crate::snapshot::codec::decode_run_meta;
 use crate::store::{RunInfo, View};
 use crate::vfs::tree::TargetDir;
 
-use super::lookup::{Source, Stored, TreeFile};
-use super::report::{Report, add, selected};
-use super::{RestoreEvent, RestoreOptions, RestoreSummary};
+use super::lookup::{Detail, Source, TreeFile};
+use super::options::{Filter, RestoreOptions};
+use super::report::{Event, Report, add, selected};
+use super::stored::Stored;
+use super::{RestoreEvent, RestoreSummary};
 
 /// Writes the backup tree again, byte-identical, below `target/opencti_data`.
 ///
 /// Each live snapshot becomes `<run>/<name>.json` with its modification time, each run a directory, also an
-/// empty one. Of the options only `after` and `until` matter. Files are replaced one by one (written beside,
-/// renamed); what else is in the target stays. Cost: each body is decoded once; memory: one of them.
+/// empty one. Of the options only the selection of runs, the filter and `durable` matter. Files are replaced one by one
+/// (written beside, renamed); what else is in the target stays. Cost: each body is decoded once; memory: one of them,
+/// and 40 bytes for each snapshot of the run.
 ///
 /// # Errors
-/// `Io` when the target fails; `Cancelled` when stopped; whatever the store says except damage, which is an
-/// event.
+/// `Io` when the target fails; `Cancelled` when stopped; those of `event`; whatever the store says except damage, which
+/// is an event.
 pub fn tree(
     view: &View,
     options: &RestoreOptions,
     target: &Path,
-    event: &mut dyn FnMut(RestoreEvent<'_>),
+    event: &mut dyn FnMut(RestoreEvent<'_>) -> Result<()>,
     stop: &Stop,
 ) -> Result<RestoreSummary> {
-    tree_from(&Stored::new(&view.without_maps(), false)?, options, target, event, stop)
+    tree_from(&Stored::new(&view.without_maps(), Detail::default())?, options, target, event, stop)
 }
 
 pub(super) fn tree_from<S: Source>(
     source: &S,
     options: &RestoreOptions,
     target: &Path,
-    event: &mut dyn FnMut(RestoreEvent<'_>),
+    event: &mut Event<'_>,
     stop: &Stop,
 ) -> Result<RestoreSummary> {
     let runs = selected(source.runs(), options);
@@ -45,33 +48,35 @@ pub(super) fn tree_from<S: Source>(
     let root = TargetDir::create(target.join("opencti_data"))?;
     for info in runs {
         report.check()?;
-        report.run(info)?;
+        report.begin(info)?;
         match root.create_dir(OsStr::new(&info.name)) {
-            Ok(directory) => write_run(source, info, &directory, &mut report)?,
+            Ok(directory) => write_run(source, (info, &options.filter), &directory, &mut report)?,
             Err(Error::BadInput { reason, .. }) => {
-                report.skipped(info.snapshots, info.name.as_bytes(), reason);
-                report.done(info.snapshots, info.bytes);
+                report.skipped(info.snapshots, info.name.as_bytes(), reason)?;
             }
             Err(error) => return Err(error),
         }
+        if options.durable {
+            root.sync()?;
+        }
+        report.end(info)?;
     }
     Ok(report.summary)
 }
 
 fn write_run<S: Source>(
     source: &S,
-    info: &RunInfo,
+    (info, filter): (&RunInfo, &Filter),
     directory: &TargetDir,
     report: &mut Report<'_>,
 ) -> Result<()> {
-    source.bodies(info.key, &mut |file| {
+    source.bodies(info.key, filter, &mut |file| {
         report.check()?;
         match file {
             Ok(file) => write_file(directory, &file, report),
             Err(error) => {
                 report.damaged(error)?;
-                report.done(1, 0);
-                Ok(())
+                report.done(1, 0)
             }
         }
     })?;
@@ -93,12 +98,11 @@ fn write_file(directory: &TargetDir, file: &TreeFile<'_>, report: &mut Report<'_
     let name = [file.name, b".json"].concat();
     match directory.write_file(OsStr::from_bytes(&name), file.bytes, file.mtime) {
         Ok(()) => {
-            add(&mut report.summary.own, 1);
-            add(&mut report.summary.bytes, len);
+            add(&mut report.run.own, 1);
+            add(&mut report.run.bytes, len);
         }
-        Err(Error::BadInput { reason, .. }) => report.skipped(1, file.name, reason),
+        Err(Error::BadInput { reason, .. }) => report.skipped(1, file.name, reason)?,
         Err(error) => return Err(error),
     }
-    report.done(1, len);
-    Ok(())
+    report.done(1, len)
 }

@@ -28,7 +28,7 @@ mod scope;
 mod survey;
 
 pub use finding::{CheckBegin, CheckSink, CheckSummary, Finding, RecordReport, SegmentReport, Severity};
-pub use options::{CheckOptions, Judge, Level, Shard, Skip};
+pub use options::{CheckOptions, Judge, Judgement, Level, Remark, Shard, Skip};
 
 use ahead::Ahead;
 use pass::Pass;

@@ -30,6 +30,7 @@ mod log;
 mod lookup;
 mod many;
 mod open;
+mod past;
 mod recover;
 pub mod repair;
 mod replay;

@@ -34,6 +34,11 @@ impl View {
         self.replayed.get().unwrap_or(&self.state)
     }
 
+    /// What it belongs to, and its state.
+    pub(super) fn parts(&self) -> (&Arc<Inner>, &State) {
+        (&self.inner, self.state())
+    }
+
     /// Asks the state; if its index is damaged, the state that the log alone gives.
     pub(super) fn ask<'v, T>(&'v self, question: impl Fn(&'v State) -> Result<T>) -> Result<T> {
         match question(self.state()) {

@@ -8,6 +8,7 @@ mod archive;
 mod named;
 mod source;
 mod target;
+mod whole;
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
@@ -22,6 +23,7 @@ pub use self::archive::{ArchiveEntry, ArchiveKind, read_archive};
 pub use self::named::{Input, lies_in, open_input};
 pub use self::source::{FileInfo, SourceDir, SourceEntry, SourceFile};
 pub use self::target::{OutputFile, TargetDir, create_file};
+pub use self::whole::NewFile;
 use super::Kind;
 use crate::error::{Error, Result};
 

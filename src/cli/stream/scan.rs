@@ -12,7 +12,7 @@ use crate::store::check::{CheckOptions, Judge, check};
 use super::super::args::{LevelArg, ScanArgs};
 use super::super::context::Context;
 use super::super::files;
-use super::super::output::seconds_now;
+use super::super::output::unix_time;
 use super::super::text::show_size;
 use super::record::Record;
 use super::resume::Before;
@@ -74,7 +74,7 @@ pub(crate) fn scan(context: &Context, task: &Task<'_>) -> Result<Scan> {
         .map(|path| Before::read(path, task.verb, task.level.name(), shard.as_deref()))
         .transpose()?;
     let record = task.record.map(|path| open_record(context, path)).transpose()?.map(RefCell::new);
-    let now = seconds_now();
+    let (now, _) = unix_time();
     let since = task.max_age.map(|age| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX)));
     let skip = |id: SegmentId, len: u64| match (&record, since) {
         (Some(record), Some(since)) => record.borrow().is_good((id, len), task.level.into(), since, now),

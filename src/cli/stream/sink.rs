@@ -4,17 +4,18 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Place, Result};
-use crate::id::Location;
+use crate::id::{Location, RunKey};
 use crate::progress::Progress;
 use crate::store::check::{
-    CheckBegin, CheckSink, CheckSummary, Finding, RecordReport, SegmentReport, Severity,
+    CheckBegin, CheckSink, CheckSummary, Finding, RecordReport, Remark, SegmentReport, Severity,
 };
 use crate::store::{PutKind, View};
 
+use super::super::attachments;
 use super::super::context::{Context, segment_of};
 use super::super::exit::Exit;
 use super::super::lookup::{self, RunNames};
-use super::super::output::{clip, seconds_now};
+use super::super::output::{clip, unix_time};
 use super::super::progress::Meter;
 use super::super::text::{Text, show, show_path, show_size};
 use super::plain::{describe, human, parts};
@@ -162,7 +163,7 @@ impl CheckSink for Sink<'_> {
     fn segment(&mut self, report: &SegmentReport) -> Result<()> {
         self.tally.segment(report);
         if let Some(record) = self.record {
-            record.borrow_mut().note(report, self.task.level, seconds_now());
+            record.borrow_mut().note(report, self.task.level, unix_time().0);
         }
         self.cursor = report.next;
         if self.context.out.is_json() {
@@ -177,6 +178,10 @@ impl CheckSink for Sink<'_> {
             self.save()?;
         }
         Ok(())
+    }
+
+    fn remark(&mut self, run: RunKey, remark: &Remark) -> Result<()> {
+        attachments::tell(self.context, self.names.of(self.view, run), remark)
     }
 
     fn progress(&mut self, progress: &Progress) {

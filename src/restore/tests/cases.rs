@@ -22,6 +22,7 @@ fn plan(model: &Model, options: &RestoreOptions) -> String {
             PlanUnit::Missing { run, reference, state: MissingState::Absent } => {
                 (run, format!("{}:absent", text(reference)))
             }
+            PlanUnit::Attachment { .. } => panic!("the model has no attachments"),
         };
         if current.as_ref() != Some(run) {
             current = Some(run.clone());
@@ -32,7 +33,7 @@ fn plan(model: &Model, options: &RestoreOptions) -> String {
         line.push_str(&word);
         Ok(())
     };
-    plan_from(model, options, &mut unit, &mut |_| {}, &Stop::default()).unwrap();
+    plan_from(model, options, &mut unit, &mut |_| Ok(()), &Stop::default()).unwrap();
     lines.join("\n")
 }
 
@@ -166,9 +167,15 @@ fn e22_a_chain_of_a_hundred_thousand_needs_no_deep_stack() {
             first.push(unit.clone());
             Ok(())
         };
-        let summary = plan_from(&model, &options, &mut unit, &mut |_| {}, &Stop::default()).unwrap();
-        let expect =
-            RestoreSummary { runs: 1, own: 1, resolved: LEN.saturating_sub(1), missing: 1, ..summary };
+        let summary = plan_from(&model, &options, &mut unit, &mut |_| Ok(()), &Stop::default()).unwrap();
+        let expect = RestoreSummary {
+            runs: 1,
+            own: 1,
+            resolved: LEN.saturating_sub(1),
+            missing: 1,
+            broken: 0,
+            ..summary
+        };
         assert_eq!(summary, expect);
         let PlanUnit::Object { id: last, .. } = &first[0] else { panic!("{:?}", first[0]) };
         assert_eq!(*last, id(LEN.saturating_sub(1)));
@@ -204,6 +211,7 @@ fn a_damaged_snapshot_is_reported_and_the_rest_goes_on() {
                 assert!(error.is_damage());
                 damaged.push(run.to_owned());
             }
+            Ok(())
         };
         let summary =
             plan_from(&model, &with(resolve), &mut |_| Ok(()), &mut event, &Stop::default()).unwrap();
@@ -222,10 +230,17 @@ fn progress_has_totals_and_reaches_them() {
     let model = Model::of("D1: a; !b\nD2: c->d\nD3:\nD4: d");
     let mut seen = Vec::new();
     let mut runs = Vec::new();
-    let mut event = |event: RestoreEvent<'_>| match event {
-        RestoreEvent::Progress(progress) => seen.push(*progress),
-        RestoreEvent::Run { name } => runs.push(name.to_owned()),
-        RestoreEvent::Damaged { .. } | RestoreEvent::Skipped { .. } => {}
+    let mut event = |event: RestoreEvent<'_>| {
+        match event {
+            RestoreEvent::Progress(progress) => seen.push(*progress),
+            RestoreEvent::Run { name } => runs.push(name.to_owned()),
+            RestoreEvent::Broken { .. }
+            | RestoreEvent::Decided { .. }
+            | RestoreEvent::Done(_)
+            | RestoreEvent::Damaged { .. }
+            | RestoreEvent::Skipped { .. } => {}
+        }
+        Ok(())
     };
     let options = RestoreOptions { until: Some(Instant(3)), ..RestoreOptions::default() };
     plan_from(&model, &options, &mut |_| Ok(()), &mut event, &Stop::default()).unwrap();
@@ -238,6 +253,7 @@ fn progress_has_totals_and_reaches_them() {
 fn a_plan_stops_when_asked() {
     let stop = Stop::default();
     stop.raise();
-    let result = plan_from(&Model::of("D1: a"), &with(Resolve::Once), &mut |_| Ok(()), &mut |_| {}, &stop);
+    let result =
+        plan_from(&Model::of("D1: a"), &with(Resolve::Once), &mut |_| Ok(()), &mut |_| Ok(()), &stop);
     assert!(matches!(result, Err(Error::Cancelled)));
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::lookup::{File, Item, Source, Target, TreeFile};
+use super::super::lookup::{File, Item, Part, Source, Target, TreeFile};
+use super::super::options::Filter;
 use crate::error::{Damage, Error, Place, Result};
-use crate::id::{Instant, RunKey};
+use crate::id::{CommitId, Instant, ObjectKey, RunKey};
 use crate::store::RunInfo;
 
 /// A file of the model: its objects with their references; damaged ones cannot be read.
@@ -14,6 +15,8 @@ pub(super) struct ModelFile {
     pub(super) damaged: bool,
     /// The file's bytes where a test gives them: they are then its one object.
     pub(super) text: Option<Vec<u8>>,
+    /// The transaction that brought it.
+    pub(super) commit: u64,
 }
 
 /// A store as a map.
@@ -45,7 +48,7 @@ impl Model {
                     let refs = refs.split(',').filter(|id| !id.is_empty());
                     (id.as_bytes().to_vec(), refs.map(|id| id.as_bytes().to_vec()).collect())
                 });
-                let file = ModelFile { objects: objects.collect(), damaged, text: None };
+                let file = ModelFile { objects: objects.collect(), damaged, ..ModelFile::default() };
                 model.add(run_key(run), name.as_bytes(), file);
             }
         }
@@ -98,14 +101,20 @@ impl Model {
             return Err(damage());
         }
         let at = Model::object_of(id, name, file);
-        let (own, references) = file.objects[at].clone();
-        let item = Item { id: own, references };
+        let item = item_of(&file.objects[at], file);
         Ok(Some(Target { run, name: name.clone(), object: u32::try_from(at).unwrap(), item }))
     }
 
     fn runs_of(&self, id: &[u8]) -> impl DoubleEndedIterator<Item = RunKey> {
         self.files.keys().copied().filter(|run| self.holder(id, *run).is_some())
     }
+}
+
+fn item_of((id, refs): &(Vec<u8>, Vec<Vec<u8>>), file: &ModelFile) -> Item {
+    let text = file.text.clone().unwrap_or_else(|| text_of(id, refs));
+    let needs = refs.iter().map(|id| ObjectKey::of(id)).collect();
+    let part = Part { len: u64::try_from(text.len()).unwrap(), needs, lacks: Vec::new() };
+    Item { id: id.clone(), references: refs.clone(), part }
 }
 
 fn damage() -> Error {
@@ -122,18 +131,27 @@ impl Source for Model {
         &self.runs
     }
 
-    fn files(&self, run: RunKey, each: &mut dyn FnMut(Result<File>) -> Result<()>) -> Result<()> {
+    fn files(
+        &self,
+        run: RunKey,
+        filter: &Filter,
+        each: &mut dyn FnMut(Result<File>) -> Result<()>,
+    ) -> Result<()> {
         // Descending: the resolver must not count on an order.
         for (name, file) in self.files[&run].iter().rev() {
             if file.damaged {
                 each(Err(damage()))?;
                 continue;
             }
-            let items =
-                file.objects.iter().map(|(id, refs)| Item { id: id.clone(), references: refs.clone() });
-            each(Ok(File { name: name.clone(), len: 10, items: items.collect() }))?;
+            let items = file.objects.iter().map(|object| item_of(object, file)).collect();
+            let changed = filter.takes_commit(CommitId(file.commit));
+            each(Ok(File { name: name.clone(), len: 10, changed, items }))?;
         }
         Ok(())
+    }
+
+    fn within(&self, id: &[u8], run: RunKey) -> Result<Option<Target>> {
+        self.target(id, run)
     }
 
     fn later(&self, id: &[u8], after: Instant) -> Result<Option<Target>> {
@@ -164,7 +182,12 @@ impl Source for Model {
         Ok(())
     }
 
-    fn bodies(&self, run: RunKey, each: &mut dyn FnMut(Result<TreeFile<'_>>) -> Result<()>) -> Result<()> {
+    fn bodies(
+        &self,
+        run: RunKey,
+        _: &Filter,
+        each: &mut dyn FnMut(Result<TreeFile<'_>>) -> Result<()>,
+    ) -> Result<()> {
         for (name, file) in &self.files[&run] {
             if file.damaged {
                 each(Err(damage()))?;

@@ -4,14 +4,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::super::bundles::bundles_from;
 use super::super::tree::tree_from;
-use super::super::{Resolve, RestoreEvent, RestoreOptions, RestoreSummary};
+use super::super::{Order, Resolve, RestoreEvent, RestoreOptions, RestoreSummary};
 use super::model::{Model, ModelFile, run_key};
 use crate::error::Error;
 use crate::progress::Stop;
 
 fn bundles(model: &Model, options: &RestoreOptions) -> (String, RestoreSummary) {
     let mut out = Vec::new();
-    let summary = bundles_from(model, options, &mut out, &mut |_| {}, &Stop::default()).unwrap();
+    let summary = bundles_from(model, options, &mut out, &mut |_| Ok(()), &Stop::default()).unwrap();
     assert_eq!(u64::try_from(out.len()).unwrap(), summary.bytes);
     (String::from_utf8(out).unwrap(), summary)
 }
@@ -33,7 +33,7 @@ fn brief(text: &str) -> Vec<String> {
 }
 
 fn options(resolve: Resolve, max_bundle_bytes: u64) -> RestoreOptions {
-    RestoreOptions { resolve, max_bundle_bytes, ..RestoreOptions::default() }
+    RestoreOptions { resolve, max_bundle_bytes, order: Order::Name, ..RestoreOptions::default() }
 }
 
 #[test]
@@ -127,6 +127,7 @@ fn a_request_to_stop_leaves_whole_lines() {
         {
             stop.raise();
         }
+        Ok(())
     };
     let result = bundles_from(&model, &options(Resolve::None, 0), &mut out, &mut event, &stop);
     assert!(matches!(result, Err(Error::Cancelled)));
@@ -141,7 +142,7 @@ fn an_output_that_fails_ends_the_restore() {
         &Model::of("D1: a"),
         &RestoreOptions::default(),
         &mut out,
-        &mut |_| {},
+        &mut |_| Ok(()),
         &Stop::default(),
     );
     assert!(matches!(result, Err(Error::Io { op: "write", .. })));
@@ -159,6 +160,7 @@ fn a_tree_is_written_with_its_times_and_what_cannot_be_a_file_is_skipped() {
         if let RestoreEvent::Skipped { run, name, .. } = event {
             skipped.push((run.to_owned(), name.to_vec()));
         }
+        Ok(())
     };
     let options = RestoreOptions::default();
     let summary = tree_from(&model, &options, target.path(), &mut event, &Stop::default()).unwrap();

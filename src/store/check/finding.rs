@@ -1,6 +1,7 @@
 //! What a check tells.
 
 use super::claims::Claim;
+use super::options::Remark;
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::put::PutKind;
 use crate::format::segment::file_name;
@@ -134,6 +135,14 @@ pub trait CheckSink {
     /// As for a finding.
     fn record(&mut self, record: &RecordReport) -> Result<()> {
         let _ = record;
+        Ok(())
+    }
+    /// What the judge remarks of a good snapshot of a run. Told with its record.
+    ///
+    /// # Errors
+    /// As for a finding.
+    fn remark(&mut self, run: RunKey, remark: &Remark) -> Result<()> {
+        let _ = (run, remark);
         Ok(())
     }
     /// A segment is done: nothing more comes of it or of one before it.

@@ -53,8 +53,26 @@ impl fmt::Display for Shard {
     }
 }
 
-/// Judges a decoded snapshot at level `Content`: the reason if it is bad. Called from several threads at once.
-pub type Judge<'o> = &'o (dyn Fn(&Snapshot<'_>, &[u8]) -> Option<String> + Sync);
+/// What a judge says of a snapshot.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Judgement {
+    /// Why it is bad, if it is.
+    pub bad: Option<String>,
+    /// What there is to say of it that is no damage.
+    pub remarks: Vec<Remark>,
+}
+
+/// What a judge has to say of a good snapshot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remark {
+    /// About which of its objects.
+    pub about: Vec<u8>,
+    /// What.
+    pub text: String,
+}
+
+/// Judges a decoded snapshot at level `Content`. Called from several threads at once.
+pub type Judge<'o> = &'o (dyn Fn(&Snapshot<'_>, &[u8]) -> Judgement + Sync);
 
 /// Tells whether a segment of this length may be left out: it was found good not long ago.
 pub type Skip<'o> = &'o dyn Fn(SegmentId, u64) -> bool;

@@ -178,6 +178,7 @@ impl LogSink<Noted> for Pass<'_, '_> {
             match told {
                 Told::Finding(finding) => self.report.add(&finding)?,
                 Told::Record(record) => self.report.sink.record(&record)?,
+                Told::Remark(run, remark) => self.report.sink.remark(run, &remark)?,
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::finding::{Finding, RecordReport};
-use super::options::{Judge, Level};
+use super::options::{Judge, Judgement, Level, Remark};
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::put::{self, PutKind};
 use crate::format::record::{HEAD_LEN, Head, Tag};
@@ -25,6 +25,7 @@ const BATCH: usize = 32;
 pub(super) enum Told {
     Finding(Finding),
     Record(RecordReport),
+    Remark(RunKey, Remark),
 }
 
 /// Counts of some records.
@@ -219,14 +220,18 @@ impl Inspect<'_> {
             let record = Record { head: *head, data, dictionary };
             let judged = Snapshot::new(&self.state.segments, seen.at, record).and_then(|snapshot| {
                 let body = snapshot.body()?;
-                Ok(self.judge.and_then(|judge| judge(&snapshot, &body)))
+                Ok(self.judge.map(|judge| judge(&snapshot, &body)).unwrap_or_default())
             });
-            let reason = match judged {
-                Ok(reason) => reason,
-                Err(Error::Damaged { damage, .. }) => Some(damage.to_string()),
+            let Judgement { bad, remarks } = match judged {
+                Ok(judgement) => judgement,
+                Err(Error::Damaged { damage, .. }) => {
+                    Judgement { bad: Some(damage.to_string()), ..Judgement::default() }
+                }
                 Err(other) => return Err(other),
             };
-            if let Some(reason) = reason {
+            let run = seen.key.run;
+            notes.told.extend(remarks.into_iter().map(|remark| Told::Remark(run, remark)));
+            if let Some(reason) = bad {
                 let damage = Damage::Content { what: "snapshot", reason };
                 seen.rare.get_or_insert_default().damage = Some(damage);
             }

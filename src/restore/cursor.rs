@@ -1,0 +1,198 @@
+//! A file that remembers how far restores have come.
+//!
+//! It holds what the restore-files connector keeps as its state, `{"current": "20240115T140000Z"}`, so that one can be
+//! taken over from it, and besides the commit of the store as of which the runs up to there were restored.
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::id::{CommitId, Instant};
+use crate::progress::Stop;
+use crate::snapshot::run;
+use crate::store::View;
+use crate::vfs::tree;
+
+/// A cursor is some hundred bytes long.
+const CURSOR_MAX_BYTES: u64 = 1 << 20;
+
+/// How far restores have come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cursor {
+    path: PathBuf,
+    current: Option<(String, Instant)>,
+    commit: Option<CommitId>,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+struct State {
+    #[serde(default)]
+    current: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    commit: Option<u64>,
+}
+
+impl Cursor {
+    /// Reads a cursor. An absent file is one that stands before all runs, and so is a state without a run.
+    ///
+    /// # Errors
+    /// `BadInput` for what is no cursor; `Io`, `TooLarge`.
+    pub fn load(path: &Path) -> Result<Cursor> {
+        let none = || Cursor { path: path.to_path_buf(), current: None, commit: None };
+        let bytes = match tree::read_input(path, CURSOR_MAX_BYTES) {
+            Ok(bytes) => bytes,
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(none()),
+            Err(error) => return Err(error),
+        };
+        let bad = |reason| Error::BadInput { what: format!("cursor {}", path.display()), reason };
+        let state: Option<State> = serde_json::from_slice(&bytes)
+            .map_err(|error| bad(format!("not as a restore writes it, {{\"current\": RUN}}: {error}")))?;
+        let State { current: Some(name), commit } = state.unwrap_or_default() else { return Ok(none()) };
+        let Some(at) = run::parse(&name) else {
+            return Err(bad(format!(
+                "{name:?} is not the name of a run directory, such as 20240115T140000Z"
+            )));
+        };
+        Ok(Cursor { path: path.to_path_buf(), current: Some((name, at)), commit: commit.map(CommitId) })
+    }
+
+    /// Where it stands: only later runs are still to be restored.
+    pub fn at(&self) -> Option<Instant> {
+        self.current.as_ref().map(|(_, at)| *at)
+    }
+
+    /// The run it stands at.
+    pub fn run(&self) -> Option<&str> {
+        self.current.as_ref().map(|(name, _)| name.as_str())
+    }
+
+    /// The commit as of which everything up to there was restored, where that is known.
+    pub fn commit(&self) -> Option<CommitId> {
+        self.commit
+    }
+
+    /// Moves it to a run whose output is durable, restored from the state after `commit`. On return the file is on
+    /// disk, replaced at once. It never moves back.
+    ///
+    /// # Errors
+    /// `Io`; the file is then as it was, unless only the last sync failed.
+    pub fn move_to(&mut self, name: &str, at: Instant, commit: CommitId) -> Result<()> {
+        if self.at().is_some_and(|current| at <= current) {
+            return Ok(());
+        }
+        // The runs before it may have been restored from an older state; then that one stays.
+        let commit = if self.current.is_none() { Some(commit) } else { self.commit };
+        self.write(Some((name.to_owned(), at)), commit)
+    }
+
+    /// Says that in the runs up to where it stands everything was restored that changed up to `commit`.
+    ///
+    /// # Errors
+    /// As for [`move_to`](Cursor::move_to).
+    pub fn catch_up(&mut self, commit: CommitId) -> Result<()> {
+        self.write(self.current.clone(), Some(commit))
+    }
+
+    fn write(&mut self, current: Option<(String, Instant)>, commit: Option<CommitId>) -> Result<()> {
+        let state =
+            State { current: current.as_ref().map(|(name, _)| name.clone()), commit: commit.map(|it| it.0) };
+        let mut text =
+            serde_json::to_string(&state).map_err(|error| Error::io("encode", &self.path, error.into()))?;
+        text.push('\n');
+        let mut file = tree::create_file(&self.path)?;
+        file.write_all(text.as_bytes()).map_err(|error| Error::io("write", &self.path, error))?;
+        file.finish()?;
+        (self.current, self.commit) = (current, commit);
+        Ok(())
+    }
+}
+
+/// Counts the snapshots in runs up to `until` that a later transaction than `since` brought: new ones and changed ones,
+/// which a cursor that stands at `until` passes over. Cost: reads the records of these runs, unless `since` is the newest.
+///
+/// # Errors
+/// Failures of reading; `Cancelled`. Damaged snapshots do not count.
+pub fn changed_behind(view: &View, until: Instant, since: CommitId, stop: &Stop) -> Result<u64> {
+    let mut count = 0u64;
+    if view.commit() <= since {
+        return Ok(count);
+    }
+    let view = view.without_maps();
+    for info in view.runs()?.iter().filter(|info| info.key.instant() <= until) {
+        for snapshot in view.iter_run(info.key)? {
+            stop.check()?;
+            match snapshot {
+                Ok(snapshot) => count = count.saturating_add(u64::from(snapshot.first_commit() > since)),
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Cursor> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        (&mut file.as_file()).write_all(text.as_bytes()).unwrap();
+        Cursor::load(file.path())
+    }
+
+    #[test]
+    fn e09_a_state_without_a_run_is_a_full_restore() {
+        for text in ["null", "{}", r#"{"current": null}"#, r#"{"current": null, "commit": 5, "more": [1]}"#] {
+            assert_eq!(load(text).unwrap().at(), None, "{text}");
+        }
+        let absent = Cursor::load(Path::new("/nowhere/at/all")).unwrap();
+        assert_eq!((absent.at(), absent.commit()), (None, None));
+    }
+
+    #[test]
+    fn e10_a_state_that_names_no_run_is_a_typed_error() {
+        for text in [
+            r#"{"current": "yesterday"}"#,
+            r#"{"current": 5}"#,
+            r#"{"current": "20240230T000000Z"}"#,
+            "",
+            "20240115T140000Z",
+            r#"{"current": "20240115T14"#,
+            "[]x",
+        ] {
+            assert!(matches!(load(text), Err(Error::BadInput { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_moves_forward_only_and_keeps_the_oldest_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cursor");
+        let mut cursor = Cursor::load(&path).unwrap();
+        for (name, at, commit) in
+            [("20240115T140000Z", 5, 3), ("20240115T150000Z", 9, 4), ("20240101T000000Z", 1, 7)]
+        {
+            cursor.move_to(name, Instant(at), CommitId(commit)).unwrap();
+        }
+        let read = Cursor::load(&path).unwrap();
+        assert_eq!((read.run(), read.commit()), (Some("20240115T150000Z"), Some(CommitId(3))));
+        cursor.catch_up(CommitId(8)).unwrap();
+        let read = Cursor::load(&path).unwrap();
+        assert_eq!((read.run(), read.commit()), (Some("20240115T150000Z"), Some(CommitId(8))));
+        let text = tree::read_input(&path, 100).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), "{\"current\":\"20240115T150000Z\",\"commit\":8}\n");
+        assert_eq!(dir.path().read_dir().unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_state_of_the_connector_is_taken_over_and_knows_no_commit() {
+        let mut cursor = load(r#"{"current": "20240115T140000Z"}"#).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        cursor.path = dir.path().join("cursor");
+        cursor.move_to("20250115T140000Z", Instant(u64::MAX), CommitId(3)).unwrap();
+        assert_eq!(cursor.commit(), None);
+    }
+}

@@ -1,0 +1,179 @@
+//! A run's own files: what of them is restored for its own sake.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::error::Result;
+use crate::id::RunKey;
+
+use super::carried::CarriedRun;
+use super::lookup::{Part, Source};
+use super::options::Filter;
+use super::report::Report;
+
+/// A file of the run.
+#[derive(Debug)]
+pub(super) struct OwnFile {
+    /// Its name.
+    pub(super) name: Vec<u8>,
+    /// Its length in bytes.
+    pub(super) len: u64,
+    /// The ids of its objects; empty for a plain file, whose one object has the file's name for an id.
+    ids: Vec<Vec<u8>>,
+    /// What else is known of its objects.
+    pub(super) parts: Vec<Part>,
+    /// Objects that are not emitted, ascending: not selected, carried ahead, or another file's object of the same id stands
+    /// for them.
+    left_out: Vec<u32>,
+    /// Tells whether a plan lists the file: something of it is selected and was not carried ahead.
+    pub(super) listed: bool,
+}
+
+impl OwnFile {
+    /// The objects that go into the bundle: number, id, and what else is known.
+    pub(super) fn emits(&self) -> impl Iterator<Item = (u32, &[u8], &Part)> {
+        let emitted = |(number, _): &(u32, &[u8])| self.left_out.binary_search(number).is_err();
+        self.numbered()
+            .zip(&self.parts)
+            .filter(move |(one, _)| emitted(one))
+            .map(|((at, id), part)| (at, id, part))
+    }
+
+    /// The ids of its objects with their numbers.
+    fn numbered(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        let plain = self.ids.is_empty().then_some(self.name.as_slice());
+        (0..).zip(plain.into_iter().chain(self.ids.iter().map(Vec::as_slice)))
+    }
+}
+
+/// The files of a run, ascending by name.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    pub(super) files: Vec<OwnFile>,
+    /// For each file the objects that the filter leaves out, ascending.
+    unselected: Vec<Vec<u32>>,
+    /// What those of their objects refer to that are restored with the run.
+    pub(super) wanted: BTreeSet<Vec<u8>>,
+}
+
+/// Which object stands for an id: a file by its place, and the object's number in it.
+pub(super) type Winners<'a> = HashMap<&'a [u8], (usize, u32)>;
+
+impl Own {
+    /// Reads the files of a run.
+    pub(super) fn read<S: Source>(
+        source: &S,
+        run: RunKey,
+        filter: &Filter,
+        carried: &CarriedRun,
+        report: &mut Report<'_>,
+    ) -> Result<Own> {
+        let mut own: Vec<(OwnFile, Vec<u32>)> = Vec::new();
+        let mut wanted = BTreeSet::new();
+        source.files(run, filter, &mut |file| {
+            report.check()?;
+            let file = match file {
+                Ok(file) => file,
+                Err(error) => {
+                    report.damaged(error)?;
+                    return report.done(1, 0);
+                }
+            };
+            let mut ids = Vec::with_capacity(file.items.len());
+            let mut parts = Vec::with_capacity(file.items.len());
+            let mut unselected = Vec::new();
+            for (number, item) in (0..).zip(file.items) {
+                if !file.changed || !filter.takes_object(&item.id, &file.name, number) {
+                    unselected.push(number);
+                } else if !carried.holds(&file.name, number) {
+                    wanted.extend(item.references);
+                }
+                ids.push(item.id);
+                parts.push(item.part);
+            }
+            if let [id] = ids.as_slice()
+                && *id == file.name
+            {
+                ids = Vec::new();
+            }
+            let file =
+                OwnFile { name: file.name, len: file.len, ids, parts, left_out: Vec::new(), listed: true };
+            own.push((file, unselected));
+            Ok(())
+        })?;
+        own.sort_unstable_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        let (files, unselected) = own.into_iter().unzip();
+        Ok(Own { files, unselected, wanted })
+    }
+
+    /// For each id that the run holds, the file and the object that stand for it: the file of that name, else
+    /// the last file by name; within a file the first object.
+    pub(super) fn winners(&self) -> Winners<'_> {
+        let mut winners: Winners<'_> = HashMap::with_capacity(self.files.len());
+        for (at, file) in self.files.iter().enumerate() {
+            for (number, id) in file.numbered() {
+                let winner = winners.entry(id).or_insert((at, number));
+                let named = self.files.get(winner.0).is_some_and(|other| other.name == id);
+                if winner.0 != at && !named {
+                    *winner = (at, number);
+                }
+            }
+        }
+        winners
+    }
+
+    /// The winners that the filter leaves in: these ids the run's bundle has from the run itself.
+    pub(super) fn selected<'a>(&'a self, winners: &Winners<'a>) -> Winners<'a> {
+        let mut selected = winners.clone();
+        selected.retain(|_, (at, number)| !self.is_unselected(*at, *number));
+        selected
+    }
+
+    /// The names of the files whose first object the filter leaves in: they lead to it too.
+    pub(super) fn selected_names(&self) -> impl Iterator<Item = &[u8]> {
+        let first = |(at, _): &(usize, &OwnFile)| !self.is_unselected(*at, 0);
+        self.files.iter().enumerate().filter(first).map(|(_, file)| file.name.as_slice())
+    }
+
+    fn is_unselected(&self, at: usize, number: u32) -> bool {
+        self.unselected.get(at).is_some_and(|list| list.binary_search(&number).is_ok())
+    }
+
+    /// For each file of which something is left out: its place, the objects left out, whether plans list it.
+    pub(super) fn left_out(
+        &self,
+        winners: &Winners<'_>,
+        carried: &CarriedRun,
+    ) -> Vec<(usize, Vec<u32>, bool)> {
+        let mut left_out = Vec::new();
+        for (at, file) in self.files.iter().enumerate() {
+            let mut objects = Vec::new();
+            let mut listed = false;
+            for (number, id) in file.numbered() {
+                let winner = winners.get(id).copied().unwrap_or((at, number));
+                let stands = self.files.get(winner.0).map_or(&file.name, |other| &other.name);
+                let ahead = carried.holds(&file.name, number);
+                let unselected = self.is_unselected(at, number);
+                if ahead || unselected || winner != (at, number) {
+                    objects.push(number);
+                }
+                listed |= !ahead && !unselected && !carried.holds(stands, winner.1);
+            }
+            if !objects.is_empty() {
+                left_out.push((at, objects, listed));
+            }
+        }
+        left_out
+    }
+
+    /// The files, with what is left out of each noted.
+    pub(super) fn into_files(self, left_out: Vec<(usize, Vec<u32>, bool)>) -> Vec<OwnFile> {
+        let mut files = self.files;
+        for (at, objects, listed) in left_out {
+            if let Some(file) = files.get_mut(at) {
+                file.left_out = objects;
+                file.listed = listed;
+            }
+        }
+        files
+    }
+}

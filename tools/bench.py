@@ -15,6 +15,7 @@ FLOORS = [
     (r"open/\d+/store get", "open/floor/cat as a process"),
     (r"import/(?:first|second)/[^/]+/jobs (\d+)", r"import/floor/read \1"),
     (r"lookup/.*", "lookup/floor/file by path"),
+    (r"restore/.*", "restore/floor/the connector's way"),
 ]
 
 

@@ -34,7 +34,7 @@ fn every_unit_of_every_command_is_as_the_schema_says() {
     };
     let dir = store(3, 12);
     let id = super::id(1);
-    hold(&dir, &["import", text(&sample())]);
+    hold(&dir, &["import", "--timings", text(&sample())]);
     for args in [
         &["manifest"][..],
         &["manifest", "--shard", "1/2", "--max-duration", "0"],
@@ -50,6 +50,9 @@ fn every_unit_of_every_command_is_as_the_schema_says() {
         &["dump", "1"],
         &["restore", "--plan", "--resolve", "closure"],
         &["restore", "--bundles", "-"],
+        &["explain", "malware--d05f7357-4cbe-47ea-bf83-b8604226d533"],
+        &["diff", "malware--d05f7357-4cbe-47ea-bf83-b8604226d533"],
+        &["diff", "20180117T125700Z", "20180418T175900Z"],
         &["delete", &id],
         &["compact", "--threshold", "1"],
         &["check", "--resume", "nowhere"],
@@ -79,6 +82,12 @@ fn every_unit_of_every_command_is_as_the_schema_says() {
         "stats",
         "line",
         "unknown",
+        "broken",
+        "done",
+        "timing",
+        "why",
+        "difference",
+        "edit",
     ];
     assert_eq!(seen, all.map(str::to_owned).into());
 }

@@ -103,6 +103,35 @@ fn a_tree_heals_a_store_that_has_lost_its_whole_log() {
     assert!(below(dir.path("out")) == below(intact.path("out")), "byte for byte");
 }
 
+/// [44]: the whole directory of the log is gone. Without an index a store was empty then, and yet took nothing in.
+#[test]
+fn a_store_without_its_data_directory_says_what_is_lost_or_begins_again() {
+    for indexed in [true, false] {
+        let dir = Dir::new();
+        dir.import(3, &sample());
+        fs::remove_dir_all(dir.store().join("data")).unwrap();
+        if indexed {
+            dir.expect(1, &["check"]);
+            dir.expect(1, &["import", text(&sample())]);
+            let units = dir.units(1, &["repair"]);
+            assert!(of_type(&units, "lost").len() > 300);
+        } else {
+            for entry in fs::read_dir(dir.store()).unwrap().map(|entry| entry.unwrap().path()) {
+                if ["index.", "hints."].iter().any(|name| text(&entry).contains(name)) {
+                    fs::remove_file(entry).unwrap();
+                }
+            }
+        }
+        dir.expect(0, &["check"]);
+        dir.expect(0, &["repair"]);
+        // What was lost comes back from the tree, though an earlier import has seen all of its files.
+        dir.expect(3, &["import", text(&sample())]);
+        dir.expect(0, &["check", "--level", "content"]);
+        let units = dir.units(0, &["restore", "--plan"]);
+        assert_eq!(of_type(&units, "object").len(), 316, "indexed {indexed}");
+    }
+}
+
 #[test]
 fn check_repairs_what_it_finds_if_asked_to() {
     let dir = damaged();

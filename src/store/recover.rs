@@ -74,6 +74,11 @@ fn is_held(segments: &Segments, covered: &Covered) -> Result<bool> {
 /// nothing, would be lost with it. Where the index covers the last commit, all of this was durable before the index.
 pub(super) fn make_durable(vfs: &dyn Vfs, working: &Working) -> Result<()> {
     let state = &working.state;
+    // Who has lost that directory has nothing left in it, and yet can begin again.
+    if state.segments.ids().is_empty() && vfs.list(DATA_DIR)?.is_none() {
+        vfs.create_dir(DATA_DIR)?;
+        vfs.sync_dir("")?;
+    }
     if !state.layers.is_empty() && !working.is_dirty() || seeded::has(Bug::FoundUnsynced) {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Stdio, fs, tree_of_much};
+use super::{Noise, Stdio, fs, write_file};
 use crate::common::{Dir, read_tree, text};
 
 /// Calls that the store makes, and how many of each come before the program itself runs: those of the loader.
@@ -12,7 +12,7 @@ const CALLS: [(&str, u32); 9] = [
     ("openat", 12),
     ("fdatasync,fsync", 1),
     ("getdents64", 1),
-    ("statx,newfstatat,fstat", 60),
+    ("statx", 1),
     ("rename,renameat,renameat2", 1),
     ("flock", 1),
     ("unlink,unlinkat", 1),
@@ -30,7 +30,9 @@ fn an_interrupted_call_is_tried_again_or_told_and_leaves_no_gap() {
     }
     let dir = Dir::new();
     let source = dir.path("source");
-    tree_of_much(&source);
+    for number in 0..80 {
+        write_file(&source, "20240101T000000Z", number, 20 << 10, &mut Noise(number));
+    }
     let mut seen = 0;
     for (calls, first) in CALLS {
         let (store, log, restored) = (dir.path("store"), dir.path("calls"), dir.path("restored"));
@@ -78,8 +80,9 @@ fn an_interrupted_call_is_tried_again_or_told_and_leaves_no_gap() {
         assert!(code == Some(0) || is_said && matches!(code, Some(1 | 4)), "{calls}: {code:?}, {told}");
         assert!(read_tree(&store) == before, "{calls}");
         plain(&["restore", "--tree", text(&restored)]);
-        assert!(read_tree(&restored) == read_tree(&source), "{calls}");
+        let data = |root: &std::path::Path| read_tree(&root.join("opencti_data"));
+        assert!(data(&restored) == data(&source), "{calls}");
     }
-    assert!(seen > 100, "only {seen} calls were interrupted");
+    assert!(seen > 30, "only {seen} calls were interrupted");
     println!("interrupted calls: {seen}");
 }

@@ -42,7 +42,8 @@ impl Wrong {
         if finding.live != Some(true) {
             return;
         }
-        let Some(path) = path else {
+        // A path without an id is a run's own, or that of something in it that is gone.
+        let Some(path) = path.filter(|_| finding.key.is_some()) else {
             self.nameless = self.nameless.saturating_add(1);
             return;
         };

@@ -17,6 +17,34 @@ fn schema() -> Validator {
     jsonschema::draft202012::new(&schema).unwrap()
 }
 
+/// Every type of unit that there is.
+const ALL: [&str; 24] = [
+    "begin",
+    "object",
+    "result",
+    "segment",
+    "checkpoint",
+    "repair",
+    "lost",
+    "error",
+    "end",
+    "file",
+    "snapshot",
+    "run",
+    "missing",
+    "bundle",
+    "compact",
+    "stats",
+    "line",
+    "unknown",
+    "broken",
+    "done",
+    "timing",
+    "why",
+    "difference",
+    "edit",
+];
+
 #[test]
 fn every_unit_of_every_command_is_as_the_schema_says() {
     let schema = schema();
@@ -63,33 +91,7 @@ fn every_unit_of_every_command_is_as_the_schema_says() {
     fs::write(&file, dir.run(&["--json", "check", "--max-duration", "0"]).stdout).unwrap();
     hold(&dir, &["check", "--resume", text(&file)]);
     damaged(&mut hold);
-    let all = [
-        "begin",
-        "object",
-        "result",
-        "segment",
-        "checkpoint",
-        "repair",
-        "lost",
-        "error",
-        "end",
-        "file",
-        "snapshot",
-        "run",
-        "missing",
-        "bundle",
-        "compact",
-        "stats",
-        "line",
-        "unknown",
-        "broken",
-        "done",
-        "timing",
-        "why",
-        "difference",
-        "edit",
-    ];
-    assert_eq!(seen, all.map(str::to_owned).into());
+    assert_eq!(seen, ALL.map(str::to_owned).into());
 }
 
 /// Stores with damage of each kind, checked and repaired.

@@ -22,7 +22,7 @@ const FAULTS_MAX: u64 = 16;
 /// What decompression adds, seen as 11 to 15: the context and tables of zstd (8), its code (4), the dictionary (2 or 3).
 const FAULTS_OF_ZSTD: u64 = 16;
 /// More of them without the optimizer, whose code is spread over more pages.
-const FAULTS_UNOPTIMIZED: u64 = if cfg!(debug_assertions) { 8 } else { 0 };
+const FAULTS_UNOPTIMIZED: u64 = if cfg!(debug_assertions) { 14 } else { 0 };
 /// Most bytes by which the peak memory of an import grows for each file. The files have 1 kB.
 const IMPORT_BYTES_MAX: u64 = 256;
 

@@ -37,6 +37,8 @@ use survey::Inspect;
 
 /// How long to wait for a writer that removes what a compaction left behind: as long as this takes, no reader may hold the lock.
 const UNLINK_WAIT: Duration = Duration::from_secs(10);
+/// Threads that a check starts at most: far more than pay.
+const JOBS_MAX: usize = 256;
 /// How often to look whether it is done.
 const UNLINK_POLL: Duration = Duration::from_millis(5);
 
@@ -115,7 +117,7 @@ fn read(
 ) -> Result<()> {
     let jobs = match options.jobs {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        jobs => jobs,
+        jobs => jobs.min(JOBS_MAX),
     };
     let reads = scope.reads();
     let bytes = reads.iter().map(|(_, _, len)| u64::from(*len)).fold(0, u64::saturating_add);
@@ -198,11 +200,14 @@ pub(super) fn load_frozen(vfs: &Arc<dyn ReadVfs>) -> Result<Moment> {
         match load(&files, use_index, false) {
             Ok(loaded) => return Ok(Moment { loaded, files, hidden }),
             Err(error) if error.is_damage() && use_index == UseIndex::Newest => use_index = UseIndex::Never,
+            // One file that cannot be read must not keep the others from being checked.
             Err(error @ Error::Io { .. }) if hidden.is_empty() => {
-                // One segment that cannot be read must not keep the others from being checked.
                 hidden = unreadable(&**vfs)?;
-                if hidden.is_empty() {
+                if hidden.is_empty() && use_index == UseIndex::Never {
                     return Err(error);
+                }
+                if hidden.is_empty() {
+                    use_index = UseIndex::Never;
                 }
             }
             Err(error) => return Err(error),
@@ -272,8 +277,13 @@ impl Report<'_> {
         self.add(&Finding::new(Severity::Damage, place, refusal.to_string()))
     }
 
-    /// Turns damage into a finding; other errors end the check.
+    /// Turns damage, and what the system refuses to read, into a finding; other errors end the check.
     fn error(&mut self, error: Error) -> Result<()> {
-        if let Error::Damaged { place, damage } = error { self.damage(place, damage) } else { Err(error) }
+        if let Error::Damaged { place, damage } = error {
+            return self.damage(place, damage);
+        }
+        let Error::Io { path, .. } = &error else { return Err(error) };
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.refusal(Place::whole(file), &refusal(error)?)
     }
 }

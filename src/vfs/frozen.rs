@@ -21,8 +21,8 @@ pub struct Frozen {
 }
 
 impl Frozen {
-    /// Freezes the files of a directory, one by one when their lengths are asked for. Those at the paths `hidden` are as if
-    /// they were not there.
+    /// Freezes the files of a directory, one by one when their lengths are asked for. Those at the paths `hidden` are not
+    /// listed.
     pub fn new(below: Arc<dyn ReadVfs>, dir: &str, hidden: Vec<String>) -> Frozen {
         Frozen { below, dir: format!("{dir}/"), hidden, lengths: Mutex::default() }
     }
@@ -36,9 +36,6 @@ impl ReadVfs for Frozen {
     }
 
     fn open(&self, path: &str) -> Result<Option<Arc<dyn ReadFile>>> {
-        if self.hidden.iter().any(|hidden| hidden == path) {
-            return Ok(None);
-        }
         let Some(file) = self.below.open(path)? else { return Ok(None) };
         if !path.starts_with(&self.dir) {
             return Ok(Some(file));

@@ -6,7 +6,7 @@
 
 use std::collections::BinaryHeap;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{Location, RunKey};
 use crate::store::state::State;
 
@@ -46,6 +46,8 @@ pub(super) struct Claims<'c> {
     state: &'c State,
     /// Ascending.
     kept: Vec<Claim>,
+    /// A page of the index is damaged: what it has is not known.
+    blind: bool,
     /// What is kept is all that there is in this range.
     from: Location,
     until: Location,
@@ -53,14 +55,20 @@ pub(super) struct Claims<'c> {
 
 impl<'c> Claims<'c> {
     pub(super) fn new(state: &'c State) -> Claims<'c> {
-        Claims { state, kept: Vec::new(), from: Location::default(), until: Location::default() }
+        let (from, until) = (Location::default(), Location::default());
+        Claims { state, kept: Vec::new(), blind: false, from, until }
     }
 
     /// Returns the next claim in `from..until`, which lie in one segment.
     pub(super) fn next(&mut self, mut from: Location, until: Location) -> Result<Option<Claim>> {
-        while from < until {
+        while from < until && !self.blind {
             if !(self.from <= from && from < self.until) {
-                self.refill(from)?;
+                match self.refill(from) {
+                    // The page was told of when the index was verified.
+                    Err(Error::Damaged { .. }) => self.blind = true,
+                    refilled => refilled?,
+                }
+                continue;
             }
             let first = self.kept.partition_point(|claim| claim.at < from);
             match self.kept.get(first) {
@@ -69,6 +77,11 @@ impl<'c> Claims<'c> {
             }
         }
         Ok(None)
+    }
+
+    /// Tells whether damage in the index hides what it has.
+    pub(super) fn is_blind(&self) -> bool {
+        self.blind
     }
 
     /// Keeps the first claims from `from` on, of its segment only.

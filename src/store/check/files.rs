@@ -17,7 +17,7 @@ use crate::store::inner::{DATA_DIR, LOCK_FILE, READERS_FILE};
 use crate::store::open::{files_of, parse_index_name};
 use crate::store::repair::evidence::QUARANTINE_DIR;
 use crate::store::state::State;
-use crate::vfs::{Kind, ReadVfs};
+use crate::vfs::{Kind, ReadFile, ReadVfs};
 
 /// Checks the config file of the store that the segments belong to.
 pub(super) fn config(vfs: &Arc<dyn ReadVfs>, expect: StoreId, report: &mut Report<'_>) -> Result<()> {
@@ -86,7 +86,8 @@ pub(super) fn strays(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<
 pub(super) fn dictionaries(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<'_>) -> Result<()> {
     let mut needed = BTreeSet::new();
     for id in state.segments.ids() {
-        let Some(segment) = state.segments.get(*id)? else { continue };
+        // What cannot be read is told of when its turn comes.
+        let Ok(Some(segment)) = state.segments.get(*id) else { continue };
         needed.extend(segment.header().as_ref().ok().map(|header| header.dictionary.0));
     }
     needed.remove(&DictionaryId::NONE.0);
@@ -119,8 +120,16 @@ pub(super) fn index(
 ) -> Result<()> {
     for entry in vfs.list("")?.unwrap_or_default() {
         let Some((commit, kind)) = parse_index_name(&entry.name) else { continue };
-        let Some(file) = vfs.open(&entry.name)? else { continue };
-        let index = match Index::open(file.map(file.len()?)?, &entry.name, config.store) {
+        let map = |file: Arc<dyn ReadFile>| file.map(file.len()?);
+        let map = match vfs.open(&entry.name).and_then(|file| file.map(map).transpose()) {
+            Ok(Some(map)) => map,
+            Ok(None) => continue,
+            Err(error) => {
+                report.error(error)?;
+                continue;
+            }
+        };
+        let index = match Index::open(map, &entry.name, config.store) {
             Ok(index) => index,
             Err(error) => {
                 report.error(error)?;
@@ -169,6 +178,6 @@ fn check_hints(
         Err(Error::TooLarge { len, .. }) => {
             report.damage(place, Damage::Field { what: "hints size", value: len })
         }
-        Err(other) => Err(other),
+        Err(other) => report.error(other),
     }
 }

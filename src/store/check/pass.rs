@@ -28,8 +28,8 @@ pub(super) struct Pass<'p, 'r> {
     gone: (u64, u64),
     /// Segments in which bytes are no records.
     torn: BTreeSet<SegmentId>,
-    /// Segments that end too early.
-    cut: BTreeSet<SegmentId>,
+    /// Segments that end too early, and up to where it is told what was behind their ends.
+    cut: BTreeMap<SegmentId, u32>,
     /// Segments that need not be read.
     skipped: &'p BTreeSet<SegmentId>,
 }
@@ -52,7 +52,7 @@ impl<'p, 'r> Pass<'p, 'r> {
             open: BTreeMap::new(),
             gone: (0, 0),
             torn: BTreeSet::new(),
-            cut: BTreeSet::new(),
+            cut: BTreeMap::new(),
             skipped,
         }
     }
@@ -63,6 +63,15 @@ impl<'p, 'r> Pass<'p, 'r> {
 
     fn segment(&mut self, id: SegmentId) -> &mut SegmentReport {
         self.open.entry(id).or_insert_with(|| SegmentReport { segment: id, ..SegmentReport::default() })
+    }
+
+    fn len_of(&self, id: SegmentId) -> Result<u32> {
+        let len = match self.state.segments.get(id) {
+            Ok(Some(segment)) => segment.file().len()?,
+            Ok(None) | Err(Error::Io { .. }) => 0,
+            Err(other) => return Err(other),
+        };
+        Ok(u32::try_from(len).unwrap_or(u32::MAX))
     }
 
     /// Tells whose records the index has in a range that holds none.
@@ -88,7 +97,11 @@ impl<'p, 'r> Pass<'p, 'r> {
 
     /// Ends the pass. `whole`: the log was read from end to end, so that all claims can be accounted for.
     pub(super) fn finish(mut self, whole: bool) -> Result<()> {
-        if whole && self.counts.unknown == 0 && !self.is_backed(self.state.overlay.totals()) {
+        if whole
+            && self.counts.unknown == 0
+            && !self.claims.is_blind()
+            && !self.is_backed(self.state.overlay.totals())
+        {
             self.unbacked()?;
         }
         self.tell_progress();
@@ -195,7 +208,10 @@ impl LogSink<Noted> for Pass<'_, '_> {
         let is_refusal = matches!(damage, Damage::Unreadable { .. });
         segment.unreadable |= is_refusal;
         if matches!(damage, Damage::CommitLost { .. } | Damage::Truncated { .. }) {
-            self.cut.insert(at.segment);
+            // What was before that COMMIT, and behind the end of the file, comes before it.
+            let end = Location { offset: self.len_of(at.segment)?, ..at };
+            self.gone(end, at)?;
+            self.cut.insert(at.segment, at.offset.max(end.offset));
         }
         let place = Pass::place(at);
         if is_refusal {
@@ -240,9 +256,7 @@ impl LogSink<Noted> for Pass<'_, '_> {
             self.report.damage(Place::whole(file_name(id)), Damage::Missing)?;
         }
         // What is not in the file, and what was behind its end.
-        let lost_from = if self.cut.contains(&id) { len } else { None };
-        if let Some(offset) = lost_from.or(len.is_none().then_some(0)) {
-            let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        if let Some(offset) = self.cut.remove(&id).or(len.is_none().then_some(0)) {
             self.gone(Location { segment: id, offset }, Location { segment: id, offset: u32::MAX })?;
         }
         if read {

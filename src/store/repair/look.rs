@@ -59,9 +59,8 @@ pub(super) fn look(
     stop: &Stop,
 ) -> Result<Vec<Finding>> {
     let mut findings = Findings { scope, all: Vec::new() };
-    let other = |id: SegmentId, _: u64| scope.is_some_and(|scope| !scope.segments.contains(&id));
-    let options = CheckOptions { skip: Some(&other), ..CheckOptions::default() };
-    check(read, &options, &mut findings, stop)?;
+    // All is read even so: that a COMMIT does not follow the one before it shows only where both are.
+    check(read, &CheckOptions::default(), &mut findings, stop)?;
     Ok(findings.all)
 }
 

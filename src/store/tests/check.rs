@@ -65,12 +65,18 @@ impl CheckSink for Lines {
 }
 
 fn run_check(mem: &Mem, options: &CheckOptions<'_>) -> (Lines, CheckSummary) {
-    let vfs: Arc<dyn ReadVfs> = Arc::new(mem.clone());
-    let mut lines = Lines::default();
-    let summary = check(&vfs, options, &mut lines, &Stop::default()).unwrap();
+    let (lines, summary) = run_unordered(mem, options);
     let back = lines.places.iter().zip(lines.places.iter().skip(1)).find(|(place, next)| place > next);
     assert_eq!(back, None, "ascending by segment and offset: {}", lines.log.join("\n"));
     assert!(lines.begun.is_some());
+    (lines, summary)
+}
+
+/// The same where the list of segments may be damaged: that one is missing shows only at the end then.
+fn run_unordered(mem: &Mem, options: &CheckOptions<'_>) -> (Lines, CheckSummary) {
+    let vfs: Arc<dyn ReadVfs> = Arc::new(mem.clone());
+    let mut lines = Lines::default();
+    let summary = check(&vfs, options, &mut lines, &Stop::default()).unwrap();
     (lines, summary)
 }
 
@@ -318,4 +324,50 @@ fn the_index_alone_shows_what_is_missing_and_cut() {
     intact.set_bytes(&last, bytes);
     let (lines, cut) = run_check(&intact, &options);
     assert!(cut.damage > 100 && cut.ok < summary.ok, "{cut:?} {:?}", lines.files);
+}
+
+/// A check asked the index whose records went with a missing segment, came to a damaged page of it, and ended there: of the
+/// segments behind it nothing was told, and a repair found nothing to do.
+#[test]
+fn a_damaged_page_of_the_index_ends_no_check_that_has_to_ask_it() {
+    let mem = many_segments();
+    let index = mem.paths().into_iter().find(|path| path.starts_with("index.")).unwrap();
+    let intact = mem.bytes(&index).unwrap();
+    let mut knows = 0;
+    for page in 1..intact.len() / 4096 {
+        let mut bytes = intact.clone();
+        bytes[page * 4096 + 17] ^= 4;
+        mem.set_bytes(&index, bytes);
+        for level in [Level::Index, Level::Crc] {
+            let (lines, summary) = run_unordered(&mem, &CheckOptions { level, ..ALL });
+            assert!(summary.damage > 0, "{summary:?}");
+            let told = lines.ends.iter().filter(|end| end.present).count();
+            assert_eq!(told, 42, "page {page}, {level:?}: every segment that is there");
+            knows += usize::from(lines.ends.iter().any(|end| end.segment.0 == 7 && !end.present));
+        }
+    }
+    assert!(knows > 2, "the missing one, wherever the list of segments is intact");
+}
+
+/// A segment that a writer has begun beside the check, or that a crash has left without a header, was damage to the check that
+/// reads the index only.
+#[test]
+fn a_segment_without_a_header_in_which_nothing_was_committed_is_no_damage() {
+    for len in [0, 10, 95] {
+        let mem = large();
+        let whole = mem.bytes("data/0000000001.seg").unwrap();
+        mem.set_bytes("data/0000000009.seg", whole[..len].to_vec());
+        for level in [Level::Index, Level::Crc] {
+            let (lines, summary) = run_check(&mem, &CheckOptions { level, ..ALL });
+            assert_eq!(summary.damage, 0, "{len}, {level:?}: {:?} {:?}", lines.files, lines.log.last());
+        }
+    }
+}
+
+#[test]
+fn more_threads_than_a_system_has_are_not_asked_for() {
+    let mem = many_segments();
+    let expect = run_check(&mem, &ALL);
+    let (lines, summary) = run_check(&mem, &CheckOptions { jobs: 1_000_000, ..ALL });
+    assert_eq!((lines.log, summary), (expect.0.log, expect.1));
 }

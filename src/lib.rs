@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![doc = include_str!("ARCHITECTURE.md")]
+#![doc = include_str!("FAST.md")]
 
 pub mod error;
 pub mod format;

@@ -46,6 +46,7 @@ fn play(session: &str) -> String {
     let dir = Dir::new();
     small_tree(&dir.path("backup/opencti_data"));
     fs::write(dir.path("one.json"), r#"{"objects": [{"type": "tool", "id": "tool--4"}]}"#).unwrap();
+    fs::write(dir.path("ids"), format!("{MALWARE}\r\ntool--none\n\n{IDENTITY}\n{MALWARE}")).unwrap();
     let mut played = Vec::new();
     for line in session.lines() {
         let Some(command) = line.strip_prefix("$ store ") else {
@@ -311,7 +312,8 @@ fn the_help_of_each_command_lists_its_exit_codes() {
         for code in ["0", "2", "4"] {
             assert!(codes.contains(&code), "{command}: {codes:?}");
         }
-        let finds = ["get", "history", "ls", "delete", "dump", "explain", "diff"].contains(&command.as_str());
+        let finds = ["get", "history", "ls", "delete", "dump", "explain", "diff", "bench"]
+            .contains(&command.as_str());
         assert_eq!(codes.contains(&"5"), finds, "{command}: {codes:?}");
         let writes = ["import", "put", "delete", "compact", "repair", "check"].contains(&command.as_str());
         assert_eq!(codes.contains(&"11"), writes, "{command}: {codes:?}");

@@ -12,6 +12,7 @@
 mod acceptance;
 mod aliases;
 mod archives;
+mod bench;
 mod changes;
 mod cli;
 mod common;

@@ -17,5 +17,6 @@ step cargo test --locked
 step tools/mutants.sh
 RUSTDOCFLAGS="-D warnings" step cargo doc --locked --no-deps
 step cargo bench --locked --no-run
+step tools/count.sh
 step tools/real.sh
 echo "check.sh: all is well"

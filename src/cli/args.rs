@@ -9,20 +9,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::id::{SegmentId, StoreId};
 
 use super::exit;
 use super::values::{self, RunArg};
 
+mod bench;
 mod care;
 mod compare;
+mod get;
 mod intake;
 mod restore;
 
+pub(crate) use bench::BenchArgs;
 pub(crate) use care::{CheckArgs, CompactArgs, LevelArg, ManifestArgs, RepairArgs, ScanArgs};
 pub(crate) use compare::{DiffArgs, ExplainArgs};
+pub(crate) use get::GetArgs;
 pub(crate) use intake::{ImportArgs, MirrorArg};
 pub(crate) use restore::{ResolveArg, RestoreArgs};
 
@@ -131,6 +135,9 @@ pub(crate) enum Command {
     /// Show every field of every record of a segment, damaged bytes included
     #[command(after_long_help = exit::help(exit::LOOKUP))]
     Dump(DumpArgs),
+    /// Measure how fast this store answers on this machine: lookups, opening, a scan
+    #[command(after_long_help = exit::help(exit::LOOKUP))]
+    Bench(BenchArgs),
     /// Print a completion script for a shell
     #[command(after_long_help = exit::help(exit::PLAIN))]
     Completions(CompletionsArgs),
@@ -160,6 +167,7 @@ impl Command {
             Command::Compact(_) => "compact",
             Command::Stats => "stats",
             Command::Dump(_) => "dump",
+            Command::Bench(_) => "bench",
             Command::Completions(_) => "completions",
             Command::Man(_) => "man",
         }
@@ -177,6 +185,7 @@ impl Command {
             | Command::Diff(_)
             | Command::Stats
             | Command::Dump(_)
+            | Command::Bench(_)
             | Command::Completions(_)
             | Command::Man(_) => true,
             Command::Init(_)
@@ -245,26 +254,6 @@ pub(crate) struct DeleteArgs {
     /// Only its snapshot of this run
     #[arg(long, value_name = "RUN")]
     pub(crate) run: Option<RunArg>,
-}
-
-/// Arguments of `get`.
-#[derive(Args, Debug)]
-#[command(group(ArgGroup::new("when").args(["run", "at", "after"])))]
-pub(crate) struct GetArgs {
-    /// The object's id
-    pub(crate) id: OsString,
-    /// The snapshot of exactly this run
-    #[arg(long, value_name = "RUN")]
-    pub(crate) run: Option<RunArg>,
-    /// The newest snapshot at or before this run
-    #[arg(long, value_name = "RUN")]
-    pub(crate) at: Option<RunArg>,
-    /// The closest snapshot strictly later than this run
-    #[arg(long, value_name = "RUN")]
-    pub(crate) after: Option<RunArg>,
-    /// Print the whole file, not the object in it
-    #[arg(long)]
-    pub(crate) raw: bool,
 }
 
 /// Arguments of `history`.

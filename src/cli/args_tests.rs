@@ -35,6 +35,7 @@ fn command_names_are_those_of_the_grammar() {
         ("store check", "check"),
         ("store stats", "stats"),
         ("store dump 1", "dump"),
+        ("store bench", "bench"),
         ("store completions bash", "completions"),
         ("store man", "man"),
     ] {

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use serde::Serialize;
-
 use crate::error::{Error, Place, Result};
 use crate::progress::Stop;
 use crate::store::{Store, WriterOptions, is_harmless};
 
 use super::args::Global;
 use super::console::Console;
+pub(crate) use super::errors::segment_of;
+use super::errors::{OfId, error_path, full_error, plain_error};
 use super::exit::{self, Exit};
 use super::output::{self, Output};
 use super::progress::{Meter, ProgressOptions};
@@ -40,28 +40,6 @@ pub(crate) struct Context {
     noted: Cell<Exit>,
     /// Whether the command ended before its end, as it was asked to.
     partial: Cell<bool>,
-}
-
-/// An `error` unit of the stream.
-#[derive(Serialize)]
-struct ErrorUnit<'a> {
-    fatal: bool,
-    code: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    op: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errno: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seg: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    off: Option<u64>,
-    msg: &'a str,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    detail_truncated: bool,
 }
 
 impl Context {
@@ -240,6 +218,29 @@ impl Context {
         self.out.unit("error", &plain_error("not_found", None, text))
     }
 
+    /// Reports that one of several ids that were asked for is not there; the others go on.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn not_found_of(&self, id: &[u8], text: &str) -> Result<()> {
+        self.note(Exit::NotFound);
+        self.console.error(text);
+        self.out.unit("error", &OfId { id: text::Text(id), unit: plain_error("not_found", None, text) })
+    }
+
+    /// Reports an error that answers one of several ids; the others go on.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn report_of(&self, id: &[u8], error: &Error) -> Result<()> {
+        self.note(Exit::of(error, false));
+        let text = format!("{}: {error}", text::show(id));
+        self.console.error(&text);
+        let path = error_path(error);
+        let unit = full_error(error, None, false, &text, &path);
+        self.out.unit("error", &OfId { id: text::Text(id), unit })
+    }
+
     /// Reports an input that is refused; the rest goes on.
     ///
     /// # Errors
@@ -270,21 +271,8 @@ impl Context {
     }
 
     fn error_unit(&self, error: &Error, run: Option<&str>, place: Option<&Place>, fatal: bool) -> Result<()> {
-        let text = error.to_string();
-        let (msg, detail_truncated) = output::clip(&text);
-        let plain = plain_error(exit::error_code(error), run, msg);
-        let mut unit = ErrorUnit { fatal, detail_truncated, ..plain };
-        let path;
-        if let Error::Damaged { place, .. } = error {
-            unit.file = Some(&place.file);
-            unit.seg = segment_of(&place.file);
-            unit.off = place.offset;
-        } else if let Error::Io { op, path: of, source } = error {
-            path = of.to_string_lossy();
-            unit.file = Some(&path);
-            unit.op = Some(op);
-            unit.errno = source.raw_os_error().and_then(errno);
-        }
+        let (text, path) = (error.to_string(), error_path(error));
+        let mut unit = full_error(error, run, fatal, &text, &path);
         if let Some(place) = place {
             unit.file = Some(&place.file);
             unit.seg = segment_of(&place.file);
@@ -324,46 +312,6 @@ impl Context {
             }
         }
     }
-}
-
-fn plain_error<'a>(code: &'a str, run: Option<&'a str>, msg: &'a str) -> ErrorUnit<'a> {
-    let fatal = false;
-    ErrorUnit {
-        fatal,
-        code,
-        op: None,
-        errno: None,
-        run,
-        file: None,
-        seg: None,
-        off: None,
-        msg,
-        detail_truncated: false,
-    }
-}
-
-/// The segment's number from a path below the store's directory.
-pub(crate) fn segment_of(file: &str) -> Option<u32> {
-    let name = file.strip_prefix("data/")?;
-    Path::new(name).file_stem()?.to_str()?.parse().ok()
-}
-
-/// Names of the usual errors of the system; these numbers are the same on Linux and macOS.
-fn errno(number: i32) -> Option<&'static str> {
-    Some(match number {
-        1 => "EPERM",
-        2 => "ENOENT",
-        5 => "EIO",
-        13 => "EACCES",
-        20 => "ENOTDIR",
-        21 => "EISDIR",
-        23 => "ENFILE",
-        24 => "EMFILE",
-        28 => "ENOSPC",
-        30 => "EROFS",
-        32 => "EPIPE",
-        _ => return None,
-    })
 }
 
 /// What the lock file tells others: who writes, where, what for, since when.

@@ -1,6 +1,6 @@
 //! The way to files from the command line: everything goes through `vfs`.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,4 +32,14 @@ pub(crate) fn input(path: &Path) -> Result<Vec<u8>> {
         return if len > max { Err(Error::TooLarge { what: "standard input", len, max }) } else { Ok(bytes) };
     }
     tree::read_input(path, max)
+}
+
+/// Writes an output whole: it appears at its path when it is finished.
+///
+/// # Errors
+/// `Io`, and `BadInput` for a directory.
+pub(crate) fn output(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = tree::create_file(path)?;
+    file.write_all(bytes).map_err(|error| Error::io("write", path, error))?;
+    file.finish()
 }

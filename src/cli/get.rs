@@ -1,73 +1,150 @@
-//! `store get`: the bytes of one object, or of its file, with nothing added.
+//! `store get`: the bytes of one object, or of its file, with nothing added; or of many, one a line.
+
+use std::path::Path;
 
 use serde_json::value::RawValue;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::Instant;
-use crate::store::Snapshot;
+use crate::store::{Snapshot, View, When};
 
 use super::args::GetArgs;
 use super::context::Context;
+use super::files;
 use super::lookup::{self, RunNames, SnapshotUnit};
 use super::text::{Text, one_line, show};
+
+/// Ids looked up together: their answers are held in memory.
+const TOGETHER: usize = 1024;
+
+/// What is wanted of each id.
+struct Get<'a> {
+    context: &'a Context,
+    view: &'a View,
+    when: When,
+    /// The same, in words.
+    words: String,
+    raw: bool,
+    names: RunNames,
+}
 
 /// Runs the command.
 ///
 /// # Errors
 /// `NoStore`, `Damaged`, failures of reading and of the output. Nothing found is noted, not an error.
 pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<()> {
-    let id = args.id.as_encoded_bytes();
     let store = context.open_read()?;
     let view = store.view();
-    let (found, when) = match (&args.run, &args.at, &args.after) {
+    let (when, words) = match (&args.run, &args.at, &args.after) {
         (Some(run), _, _) => match lookup::run(&view, run)? {
             None => return context.not_found(&format!("no run {}", run.name)),
-            Some(known) => (view.get(id, known.key)?, format!(" in run {}", run.name)),
+            Some(known) => (When::In(known.key), format!(" in run {}", run.name)),
         },
-        (_, Some(run), _) => (view.at_or_before(id, run.at)?, format!(" at or before {}", run.name)),
-        (_, _, Some(run)) => (view.closest_after(id, run.at)?, format!(" after {}", run.name)),
-        (None, None, None) => (view.latest(id)?, String::new()),
+        (_, Some(run), _) => (When::AtOrBefore(run.at), format!(" at or before {}", run.name)),
+        (_, _, Some(run)) => (When::After(run.at), format!(" after {}", run.name)),
+        (None, None, None) => (When::Newest, String::new()),
     };
-    let Some(snapshot) = found else {
-        let until = if args.run.is_some() || args.after.is_some() { None } else { Some(args.at.as_ref()) };
-        let lost = until.map(|at| view.lost(id, at.map_or(Instant::MAX, |run| run.at))).transpose()?;
-        if let Some(run) = lost.flatten() {
-            let run = RunNames::default().of(Some(&view), run).to_owned();
-            return context
-                .not_found(&format!("the newest snapshot of {}{when} was lost in run {run}", show(id)));
-        }
-        return context.not_found(&format!("no snapshot of {}{when}", show(id)));
-    };
-    let body = snapshot.body()?;
-    let wanted = if args.raw { &*body } else { lookup::object(&snapshot, id, &body)? };
-    if !context.out.is_json() {
-        return context.out.write(wanted);
+    let mut get = Get { context, view: &view, when, words, raw: args.raw, names: RunNames::default() };
+    match (&args.id, &args.ids) {
+        (Some(id), _) => get.one(id.as_encoded_bytes()),
+        (None, Some(file)) => get.many(file),
+        (None, None) => Ok(()),
     }
-    let mut names = RunNames::default();
-    let path = lookup::path(names.of(Some(&view), snapshot.run()), &snapshot.name());
-    unit(context, &snapshot, id, &path, wanted)
 }
 
-fn unit(
-    context: &Context,
-    snapshot: &Snapshot<'_>,
-    id: &[u8],
-    path: &[Vec<u8>; 2],
-    wanted: &[u8],
-) -> Result<()> {
-    #[derive(serde::Serialize)]
-    struct WithContent<'a> {
-        #[serde(flatten)]
-        head: SnapshotUnit<'a>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        content: Option<Box<RawValue>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        content_bytes: Option<Text<'a>>,
+impl Get<'_> {
+    fn one(&mut self, id: &[u8]) -> Result<()> {
+        let Some(snapshot) = self.view.find(id, self.when)? else {
+            let text = self.why_not(id)?;
+            return self.context.not_found(&text);
+        };
+        let body = snapshot.body()?;
+        let wanted = self.wanted(&snapshot, id, &body)?;
+        if self.context.out.is_json() {
+            self.unit(&snapshot, id, wanted)
+        } else {
+            self.context.out.write(wanted)
+        }
     }
-    let head = SnapshotUnit::of(snapshot, id, path);
-    let json = String::from_utf8(one_line(wanted)).ok().and_then(|text| RawValue::from_string(text).ok());
-    // Import takes nothing but JSON, yet a library user may have put what he likes.
-    let content_bytes = json.is_none().then_some(Text(wanted));
-    context.out.count("snapshots", 1);
-    context.out.unit("snapshot", &WithContent { head, content: json, content_bytes })
+
+    /// Prints a line for each id of a file. What is wrong with one is said, and costs that one only.
+    fn many(&mut self, file: &Path) -> Result<()> {
+        let text = files::input(file)?;
+        let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let ids: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
+        for ids in ids.chunks(TOGETHER) {
+            for (id, answer) in ids.iter().zip(self.view.get_many(ids, self.when)) {
+                match self.line(id, answer) {
+                    Err(error @ Error::Damaged { .. }) => {
+                        self.context.report_of(id, &error)?;
+                        self.no_line()?;
+                    }
+                    told => told?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, id: &[u8], answer: Result<Option<Snapshot<'_>>>) -> Result<()> {
+        let Some(snapshot) = answer? else {
+            let text = self.why_not(id)?;
+            self.context.not_found_of(id, &text)?;
+            return self.no_line();
+        };
+        let body = snapshot.body()?;
+        let wanted = self.wanted(&snapshot, id, &body)?;
+        if self.context.out.is_json() {
+            return self.unit(&snapshot, id, wanted);
+        }
+        let mut line = one_line(wanted);
+        line.push(b'\n');
+        self.context.out.write(&line)
+    }
+
+    /// So that the n-th line is the answer to the n-th id.
+    fn no_line(&self) -> Result<()> {
+        if self.context.out.is_json() { Ok(()) } else { self.context.out.write(b"\n") }
+    }
+
+    fn wanted<'b>(&self, snapshot: &Snapshot<'_>, id: &[u8], body: &'b [u8]) -> Result<&'b [u8]> {
+        if self.raw { Ok(body) } else { lookup::object(snapshot, id, body) }
+    }
+
+    /// Says why there is no snapshot of an id.
+    fn why_not(&mut self, id: &[u8]) -> Result<String> {
+        let until = match self.when {
+            When::Newest => Some(Instant::MAX),
+            When::AtOrBefore(at) => Some(at),
+            When::In(_) | When::After(_) => None,
+        };
+        let lost = until.map(|at| self.view.lost(id, at)).transpose()?.flatten();
+        let (id, when) = (show(id), &self.words);
+        Ok(match lost {
+            Some(run) => {
+                let run = self.names.of(Some(self.view), run);
+                format!("the newest snapshot of {id}{when} was lost in run {run}")
+            }
+            None => format!("no snapshot of {id}{when}"),
+        })
+    }
+
+    fn unit(&mut self, snapshot: &Snapshot<'_>, id: &[u8], wanted: &[u8]) -> Result<()> {
+        #[derive(serde::Serialize)]
+        struct WithContent<'a> {
+            #[serde(flatten)]
+            head: SnapshotUnit<'a>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            content: Option<Box<RawValue>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            content_bytes: Option<Text<'a>>,
+        }
+        let path = lookup::path(self.names.of(Some(self.view), snapshot.run()), &snapshot.name());
+        let head = SnapshotUnit::of(snapshot, id, &path);
+        let json = String::from_utf8(one_line(wanted)).ok().and_then(|text| RawValue::from_string(text).ok());
+        // Import takes nothing but JSON, yet a library user may have put what he likes.
+        let content_bytes = json.is_none().then_some(Text(wanted));
+        self.context.out.count("snapshots", 1);
+        self.context.out.unit("snapshot", &WithContent { head, content: json, content_bytes })
+    }
 }

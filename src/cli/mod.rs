@@ -11,6 +11,7 @@ use crate::error::Result;
 
 mod args;
 mod attachments;
+mod bench;
 mod check;
 mod compact;
 mod completions;
@@ -19,6 +20,7 @@ mod context;
 mod delete;
 mod diff;
 mod dump;
+mod errors;
 mod exit;
 mod explain;
 mod files;
@@ -106,6 +108,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<()> {
         Command::Compact(args) => compact::run(context, args),
         Command::Stats => stats::run(context),
         Command::Dump(args) => dump::run(context, args),
+        Command::Bench(args) => bench::run(context, args),
         Command::Completions(args) => completions::run(context, args),
         Command::Man(args) => man::run(context, args),
     }

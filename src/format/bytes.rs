@@ -8,16 +8,19 @@ pub struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     /// Starts at the front.
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Cursor<'a> {
         Cursor { rest: bytes }
     }
 
     /// Returns what was not taken yet.
+    #[inline]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
     /// Takes `len` bytes.
+    #[inline]
     pub fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
@@ -25,6 +28,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a fixed number of bytes.
+    #[inline]
     pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.rest.split_first_chunk::<N>()?;
         self.rest = rest;
@@ -32,6 +36,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a byte.
+    #[inline]
     pub fn u8(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
@@ -42,6 +47,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes 32 bits.
+    #[inline]
     pub fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
@@ -53,7 +59,19 @@ impl<'a> Cursor<'a> {
 
     /// Takes an unsigned LEB128 number of at most 64 bits. Only the shortest form is valid, so that equal
     /// values have equal bytes.
+    #[inline]
     pub fn leb(&mut self) -> Option<u64> {
+        // Most are of one byte.
+        match self.rest.split_first() {
+            Some((byte @ ..0x80, rest)) => {
+                self.rest = rest;
+                Some(u64::from(*byte))
+            }
+            _ => self.long_leb(),
+        }
+    }
+
+    fn long_leb(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0u32..64).step_by(7) {
             let byte = self.u8()?;
@@ -71,6 +89,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a LEB128 number that fits 32 bits.
+    #[inline]
     pub fn leb32(&mut self) -> Option<u32> {
         self.leb().and_then(|value| u32::try_from(value).ok())
     }

@@ -21,11 +21,13 @@ pub struct Crc32 {
 
 impl Crc32 {
     /// Starts a checksum.
+    #[inline]
     pub fn new() -> Crc32 {
         Crc32::default()
     }
 
     /// Goes on from the finished checksum of what came before.
+    #[inline]
     pub fn resume(before: u32) -> Crc32 {
         Crc32 { value: before, len: 0 }
     }
@@ -138,6 +140,7 @@ impl Binding {
     }
 
     /// Returns what the checksums of the record at `offset` start from.
+    #[inline]
     pub(crate) fn at(self, offset: u32) -> Crc32 {
         let mut crc = Crc32::resume(self.base);
         crc.update(&u64::from(offset).to_le_bytes());

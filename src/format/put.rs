@@ -124,6 +124,7 @@ pub fn encode(out: &mut Vec<u8>, key: &Key, name: &[u8], put: &PutData<'_>) {
 ///
 /// # Errors
 /// Which field no writer writes like that.
+#[inline]
 pub fn decode(data: &[u8]) -> Result<PutData<'_>, Damage> {
     let short = Damage::Field { what: "put fields", value: u64::try_from(data.len()).unwrap_or(u64::MAX) };
     let mut cursor = Cursor::new(data);
@@ -161,6 +162,7 @@ impl PutData<'_> {
     ///
     /// # Errors
     /// `Field` with what no writer writes.
+    #[inline]
     pub fn fits(&self, key: &Key, dictionary: DictionaryId) -> Result<(), Damage> {
         let code = match self.kind {
             PutKind::Snapshot => 0,
@@ -201,6 +203,7 @@ pub fn peek(data: &[u8]) -> Option<(PutKind, u32)> {
 /// Bytes that [`peek`] needs at most: two, and four LEB128 numbers.
 pub const PEEK_BYTES: usize = 42;
 
+#[inline]
 fn fields(mut cursor: Cursor<'_>, kind: PutKind, codec: Codec, named: bool) -> Option<PutData<'_>> {
     let first_commit = CommitId(cursor.leb()?);
     let name_len = if named { Some(cursor.leb32()?) } else { None };

@@ -68,11 +68,13 @@ pub struct Head {
 
 impl Head {
     /// Returns the key, taken apart.
+    #[inline]
     pub fn key(&self) -> Key {
         key_of(&self.key)
     }
 
     /// Returns the key of which it is the state: that of a PUT or DELETE, of nothing else.
+    #[inline]
     pub fn stored_key(&self) -> Option<Key> {
         matches!(self.tag, Tag::Put | Tag::Delete).then(|| self.key())
     }
@@ -84,6 +86,7 @@ impl Head {
 }
 
 /// Takes 32 key bytes apart.
+#[inline]
 pub fn key_of(bytes: &[u8; 32]) -> Key {
     let mut object = [0u8; 24];
     let (head, run) = bytes.split_at(24);
@@ -154,6 +157,7 @@ fn head_crc(start: Crc32, bytes: &[u8; 41]) -> u32 {
 ///
 /// # Errors
 /// `Truncated` if there are fewer than 45 bytes, else which checksum or field is wrong.
+#[inline]
 pub fn decode_head(bytes: &[u8], binding: Binding, offset: u32) -> Result<Head, Damage> {
     let Some(bytes) = bytes.first_chunk::<HEAD_BYTES>() else {
         let actual = u64::from(offset).saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
@@ -225,6 +229,7 @@ pub fn is_plausible(bytes: &[u8], room: u64) -> bool {
 ///
 /// # Errors
 /// `Checksum` with both values.
+#[inline]
 pub fn verify_data(head: &Head, data: &[u8], binding: Binding, offset: u32) -> Result<(), Damage> {
     let mut crc = binding.at(offset);
     crc.update(data);

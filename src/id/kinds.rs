@@ -163,6 +163,7 @@ const fn first_slot(kind: &[u8]) -> usize {
 }
 
 /// Returns the number of a type in [`WELL_KNOWN`]. O(1).
+#[inline]
 pub fn number(kind: &[u8]) -> Option<usize> {
     let (before, from) = TABLE.split_at(first_slot(kind).min(SLOTS));
     for entry in from.iter().chain(before).take_while(|entry| **entry != EMPTY) {
@@ -175,6 +176,7 @@ pub fn number(kind: &[u8]) -> Option<usize> {
 }
 
 /// Returns the 8 bytes of blake3 that stand for a type in keys, and whether the type is well known.
+#[inline]
 pub fn hash_of(kind: &[u8]) -> ([u8; 8], bool) {
     match number(kind).and_then(|number| HASHES.get(number)) {
         Some(hash) => (*hash.get_or_init(|| blake3_of(kind)), true),

@@ -16,7 +16,8 @@ pub(super) struct Probe<'a, B> {
     /// The bucket after the one whose slots are in `slots`.
     bucket: u32,
     slots: [u64; SLOTS_PER_BUCKET],
-    at: usize,
+    /// One bit for each slot that has the tag and was not returned yet.
+    matches: u8,
 }
 
 impl<'a, B: AsRef<[u8]>> Probe<'a, B> {
@@ -24,7 +25,7 @@ impl<'a, B: AsRef<[u8]>> Probe<'a, B> {
     pub(super) fn new(index: &'a Index<B>, hash: u64) -> Probe<'a, B> {
         let bucket = home_bucket(hash, index.header.counts.home_buckets);
         // As if the bucket before it had been full and searched.
-        Probe { index, hash, bucket, slots: [u64::MAX; SLOTS_PER_BUCKET], at: SLOTS_PER_BUCKET }
+        Probe { index, hash, bucket, slots: [u64::MAX; SLOTS_PER_BUCKET], matches: 0 }
     }
 
     /// Returns how many buckets were read.
@@ -35,11 +36,11 @@ impl<'a, B: AsRef<[u8]>> Probe<'a, B> {
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Slot>> {
         loop {
-            while let Some(slot) = self.slots.get(self.at) {
-                self.at = self.at.saturating_add(1);
-                if slot_matches(*slot, self.hash) {
-                    return Ok(Some(Slot::decode(*slot)));
-                }
+            if self.matches != 0 {
+                let at = self.matches.trailing_zeros();
+                self.matches &= self.matches.wrapping_sub(1);
+                let slot = usize::try_from(at).ok().and_then(|at| self.slots.get(at));
+                return Ok(slot.map(|slot| Slot::decode(*slot)));
             }
             let full = self.slots.last().is_some_and(|slot| *slot != 0);
             if !full || self.bucket >= self.index.header.counts.buckets {
@@ -50,7 +51,11 @@ impl<'a, B: AsRef<[u8]>> Probe<'a, B> {
                 .pages
                 .item::<BUCKET_BYTES, BUCKETS_PER_PAGE>(self.index.sections.buckets, self.bucket.into())?;
             self.slots = read_bucket(bytes);
-            self.at = 0;
+            self.matches = self
+                .slots
+                .iter()
+                .rev()
+                .fold(0, |matches, slot| (matches << 1) | u8::from(slot_matches(*slot, self.hash)));
             self.bucket = self.bucket.saturating_add(1);
         }
     }

@@ -44,6 +44,7 @@ impl Bindings {
     ///
     /// # Errors
     /// What the first candidate says is wrong.
+    #[inline]
     pub fn decode_head(&self, bytes: &[u8], offset: u32) -> std::result::Result<(Head, Binding), Damage> {
         let mut first = None;
         for (_, binding) in &self.candidates {
@@ -89,6 +90,7 @@ impl Bindings {
     }
 
     /// Returns the dictionary that a binding belongs to.
+    #[inline]
     pub(super) fn dictionary_of(&self, binding: Binding) -> DictionaryId {
         let found = self.candidates.iter().find(|(_, candidate)| *candidate == binding);
         found.map_or(DictionaryId::NONE, |(id, _)| *id)
@@ -141,6 +143,7 @@ impl Segment {
     }
 
     /// Returns the map of a sealed segment that is read often enough to be worth one.
+    #[inline]
     fn map(&self) -> Result<Option<&Map>> {
         if let Some(map) = self.map.get() {
             return Ok(Some(map));
@@ -278,6 +281,7 @@ fn own_dictionary(file: &dyn ReadFile, id: SegmentId, store: StoreId) -> Result<
 }
 
 /// Returns up to `len` bytes from `offset`, fewer at the end.
+#[inline]
 fn slice(bytes: &[u8], offset: u32, len: usize) -> &[u8] {
     let rest = usize::try_from(offset).ok().and_then(|from| bytes.get(from..)).unwrap_or_default();
     rest.get(..len).unwrap_or(rest)

@@ -109,6 +109,7 @@ impl Segments {
     ///
     /// # Errors
     /// Failures of opening and reading, `UnsupportedVersion`.
+    #[inline]
     pub fn get(&self, id: SegmentId) -> Result<Option<SegmentRef<'_>>> {
         match &self.slots {
             Slots::Fixed(slots) => {
@@ -147,6 +148,7 @@ impl Segments {
     ///
     /// # Errors
     /// `Damaged` with `Missing`, and as for `get`.
+    #[inline]
     pub fn require(&self, id: SegmentId) -> Result<SegmentRef<'_>> {
         let missing = || Error::damaged(Place::whole(segment::file_name(id)), Damage::Missing);
         self.get(id)?.ok_or_else(missing)
@@ -169,6 +171,7 @@ impl Segments {
     }
 
     /// Segment numbers are mostly without gaps, so the place is mostly known without a search.
+    #[inline]
     fn position(&self, id: SegmentId) -> Option<usize> {
         let first = self.ids.first()?;
         let guess = usize::try_from(id.0.checked_sub(first.0)?).ok()?;

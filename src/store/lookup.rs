@@ -68,6 +68,7 @@ impl RecordKeys for Reader<'_> {
 impl State {
     /// The live snapshot of `name` with the largest run at or below `max`. Where that one was lost there is none: an
     /// older one in its stead would be a lie.
+    #[inline]
     pub(crate) fn newest(&self, name: &Name<'_>, max: RunKey) -> Result<Option<Snapshot<'_>>> {
         match self.newest_known(name, max)? {
             Some((_, Resolved::Live(snapshot))) => Ok(Some(snapshot)),
@@ -76,6 +77,7 @@ impl State {
     }
 
     /// The largest run at or below `max` in which `name` has a snapshot, or had one that is lost.
+    #[inline]
     pub(crate) fn newest_known(
         &self,
         name: &Name<'_>,

@@ -2,7 +2,7 @@
 //!
 //! A lookup waits for memory twice: for the bucket of the index, and then for the record it names. Many
 //! lookups can wait together: the buckets of a batch are asked for first, then the records that they name, and only
-//! then is the first of them looked at. `facts` of it: `src/FAST.md`.
+//! then is the first of them looked at.
 
 use super::snapshot::Snapshot;
 use super::state::State;
@@ -39,9 +39,9 @@ impl View {
         self.find_name(&Name::of(id.as_ref()), when)
     }
 
-    /// The snapshots of many ids, in the order in which they are asked for; each answer is its own, damaged ones included. For ids
-    /// in no order this takes about half the time of as many calls of [`find`](View::find); memory is that of the answers, which
-    /// borrow from the view where they are stored raw.
+    /// The snapshots of many ids, in the order in which they are asked for; each answer is its own, damaged ones included. They wait
+    /// for memory together, so this takes less time than as many calls of [`find`](View::find). Memory is that of the answers, which
+    /// borrow from the view where segments are mapped.
     pub fn get_many<'v, I>(&'v self, ids: &[I], when: When) -> Vec<Result<Option<Snapshot<'v>>>>
     where
         I: AsRef<[u8]>,

@@ -31,6 +31,7 @@ pub struct Snapshot<'v> {
 
 impl<'v> Snapshot<'v> {
     /// Takes a verified PUT record apart.
+    #[inline]
     pub(crate) fn new(segments: &'v Segments, at: Location, record: Record<'v>) -> Result<Snapshot<'v>> {
         let Record { head, data, dictionary } = record;
         let place = || Place::at(segment::file_name(at.segment), at.offset.into());
@@ -58,6 +59,7 @@ impl<'v> Snapshot<'v> {
         })
     }
 
+    #[inline]
     fn part(&self, range: &Range<usize>) -> &[u8] {
         self.data.get(range.clone()).unwrap_or_default()
     }
@@ -159,6 +161,7 @@ impl<'v> Snapshot<'v> {
     ///
     /// # Errors
     /// `Damaged` if the payload does not decode or its dictionary is lost.
+    #[inline]
     pub fn body(&self) -> Result<Cow<'_, [u8]>> {
         if self.codec == Codec::Raw {
             return Ok(Cow::Borrowed(self.payload()));

@@ -47,6 +47,7 @@ impl State {
     }
 
     /// The same, with the records' keys asked for in another way.
+    #[inline]
     pub(super) fn find_with(&self, key: &Key, keys: &impl RecordKeys) -> Result<Option<Found>> {
         if let Some(found) = self.overlay.at(&key.object, key.run) {
             return Ok(Some(found));
@@ -68,6 +69,7 @@ impl State {
     }
 
     /// Finds the record of the largest run at or below `max`, tombstones included.
+    #[inline]
     pub(super) fn floor(
         &self,
         object: &ObjectKey,
@@ -87,6 +89,7 @@ impl State {
     }
 
     /// Finds the record of the smallest run at or above `min`, tombstones included.
+    #[inline]
     pub(super) fn ceil(
         &self,
         object: &ObjectKey,

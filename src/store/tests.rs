@@ -12,6 +12,7 @@ mod adoption;
 mod check;
 mod checkpoints;
 mod compaction;
+mod many;
 mod repair;
 mod runs;
 mod segments;

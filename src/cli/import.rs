@@ -216,19 +216,20 @@ impl ImportSink for Sink<'_> {
 impl Sink<'_> {
     fn tell(&self, report: &FileReport) {
         let console = &self.context.console;
-        let path = show_path(report.path.iter().map(Vec::as_slice));
+        // Not for each of a million files of which nothing is said.
+        let path = || show_path(report.path.iter().map(Vec::as_slice));
         let (code, text) = report.reason.as_ref().map_or(("", ""), |(code, text)| (*code, text.as_str()));
         match report.outcome {
-            FileOutcome::Rejected => console.error(&format!("rejected {path}: {code}: {text}")),
-            FileOutcome::Ignored => console.note(&format!("ignored {path}: {code}: {text}")),
+            FileOutcome::Rejected => console.error(&format!("rejected {}: {code}: {text}", path())),
+            FileOutcome::Ignored => console.note(&format!("ignored {}: {code}: {text}", path())),
             FileOutcome::Added | FileOutcome::Updated | FileOutcome::Unchanged | FileOutcome::Removed => {
                 if console.is_verbose() {
-                    console.note(&format!("{} {path}", name(report.outcome)));
+                    console.note(&format!("{} {}", name(report.outcome), path()));
                 }
             }
         }
         for warning in &report.warnings {
-            console.warn(&format!("{path}: {warning}"));
+            console.warn(&format!("{}: {warning}", path()));
         }
     }
 }

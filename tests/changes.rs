@@ -105,3 +105,37 @@ fn a_tree_that_is_mostly_gone_is_mirrored_only_by_force() {
     let units = dir.units(0, &["import", "opencti_data", "--mirror=force"]);
     assert_eq!(units[units.len() - 1]["counts"]["removed"], answers("tree")[0]["snapshots"]);
 }
+
+/// Runs and files that were links to a volume: with the volume not mounted they pointed nowhere, were no directories and no
+/// files any more, and `--mirror` deleted what the store held of them.
+#[test]
+fn a_link_that_leads_nowhere_is_no_deletion() {
+    let dir = Dir::new();
+    let source = dir.path("source");
+    copy_tree(&sample(), &source);
+    let data = source.join("opencti_data");
+    let mut runs: Vec<_> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).collect();
+    runs.retain(|path| path.is_dir() && fs::read_dir(path).unwrap().count() > 1);
+    runs.sort();
+    let (run, within) = (&runs[0], &runs[1]);
+    let file = fs::read_dir(within).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
+    let volume = dir.path("volume");
+    fs::create_dir(&volume).unwrap();
+    for path in [run, &file] {
+        let moved = volume.join(path.file_name().unwrap());
+        fs::rename(path, &moved).unwrap();
+        std::os::unix::fs::symlink(&moved, path).unwrap();
+    }
+    dir.import(3, &sample());
+    let before = of_type(&dir.units(0, &["runs"]), "run").len();
+    fs::rename(&volume, dir.path("unmounted")).unwrap();
+    let units = dir.units(3, &["import", text(&source), "--mirror"]);
+    assert!(files(&units, "removed").is_empty());
+    assert_eq!(of_type(&dir.units(0, &["runs"]), "run").len(), before);
+    let id = file.file_stem().unwrap().to_str().unwrap();
+    dir.expect(0, &["get", id, "--run", within.file_name().unwrap().to_str().unwrap()]);
+    // What is not listed at all is gone.
+    fs::remove_file(&file).unwrap();
+    let units = dir.units(3, &["import", text(&source), "--mirror"]);
+    assert_eq!(files(&units, "removed").len(), 1);
+}

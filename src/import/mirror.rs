@@ -1,7 +1,8 @@
 //! Mirroring: what the tree no longer holds is deleted, if it is surely gone and not too much.
 //!
-//! Surely gone: its run directory was listed completely and has no file of its name, or the listing of the
-//! tree's top level lacks the run. A bad or unreadable file is there; an unreadable directory says nothing.
+//! Surely gone: its run directory was listed completely and has nothing of its name, or the listing of the
+//! tree's top level lacks the run. A bad or unreadable file is there, and so is a link whose end is missing; an
+//! unreadable directory says nothing.
 
 use std::collections::BTreeMap;
 
@@ -80,12 +81,13 @@ fn count_gone(tree: &Tree, target: &impl Target, stop: &Stop) -> Result<u64> {
     for (key, _, name) in target.runs_before()? {
         stop.check()?;
         let dir = match runs.get(name.as_str()).map(|run| run.open(&tree.root)) {
+            None if tree.unlisted.contains(&name) => continue,
             None => None,
             Some(Ok((_, dir))) => Some(dir),
             Some(Err(_)) => continue,
         };
         target.records_before(key, &mut |name, stored| {
-            let is_there = dir.as_ref().is_some_and(|dir| dir.has_file(&name));
+            let is_there = dir.as_ref().is_some_and(|dir| dir.lists(&name));
             if matches!(stored, Stored::File { .. }) && !is_there {
                 gone = gone.saturating_add(1);
             }
@@ -108,7 +110,7 @@ impl<T: Target> Committer<'_, T> {
         let Some(run) = dir.stored.get().copied().flatten().filter(|_| self.removals.is_on()) else {
             return Ok(false);
         };
-        let gone = self.gone(run, |name| !dir.has_file(name))?;
+        let gone = self.gone(run, |name| !dir.lists(name))?;
         let odd = gone.iter().any(|(_, ids)| !ids.is_empty());
         for (name, ids) in gone {
             self.remove(&dir.entry.name, run, &name, &ids)?;

@@ -37,6 +37,8 @@ pub(super) struct Tree {
     pub(super) runs: Vec<RunEntry>,
     /// Reports of what else stands beside them.
     pub(super) strays: Vec<FileReport>,
+    /// Names of runs under which something else than a directory is listed: a link, perhaps to a volume that is not there.
+    pub(super) unlisted: Vec<String>,
 }
 
 /// A run directory, not yet opened.
@@ -134,7 +136,7 @@ impl Tree {
     }
 
     fn list(root: SourceDir) -> Result<Tree> {
-        let (mut runs, mut strays) = (Vec::new(), Vec::new());
+        let (mut runs, mut strays, mut unlisted) = (Vec::new(), Vec::new(), Vec::new());
         for SourceEntry { name, kind } in sorted(&root)? {
             let run = name.to_str().and_then(|text| Some((run::parse(text)?, text)));
             match (kind, run) {
@@ -144,7 +146,8 @@ impl Tree {
                 (Kind::Directory, None) => {
                     strays.push(ignored(vec![bytes(&name)], reason::NOT_A_DATE, "the name is no run's"));
                 }
-                (Kind::File | Kind::Other, _) => {
+                (Kind::File | Kind::Other, run) => {
+                    unlisted.extend(run.map(|(_, text)| text.to_owned()));
                     strays.push(ignored(vec![bytes(&name)], reason::NOT_A_DIRECTORY, "no directory"));
                 }
             }
@@ -161,7 +164,7 @@ impl Tree {
             }
             before = Some((run.at, run.name.clone()));
         }
-        Ok(Tree { root, runs, strays })
+        Ok(Tree { root, runs, strays, unlisted })
     }
 }
 
@@ -184,10 +187,19 @@ impl RunEntry {
 impl RunDir {
     /// Tells whether the directory holds the file of a name, good or bad.
     pub(super) fn has_file(&self, name: &[u8]) -> bool {
+        self.kind_of(name) == Some(Kind::File)
+    }
+
+    /// Tells whether the directory lists a name, whatever it stands for: a link to a file that is not there is no deletion.
+    pub(super) fn lists(&self, name: &[u8]) -> bool {
+        self.kind_of(name).is_some()
+    }
+
+    fn kind_of(&self, name: &[u8]) -> Option<Kind> {
         let found = self
             .entries
             .binary_search_by(|entry| entry.name.as_encoded_bytes().iter().cmp(name.iter().chain(SUFFIX)));
-        found.ok().and_then(|at| self.entries.get(at)).is_some_and(|entry| entry.kind == Kind::File)
+        found.ok().and_then(|at| self.entries.get(at)).map(|entry| entry.kind)
     }
 
     /// Returns the file name of an entry; nothing for one that does not exist.
@@ -239,7 +251,7 @@ struct Cursor {
 impl Scan {
     /// Starts at the beginning of a tree of which this is noted.
     pub(super) fn new(tree: Tree, seen: Seen) -> Scan {
-        let names = tree.runs.iter().map(|run| run.name.clone()).collect();
+        let names = tree.runs.iter().map(|run| run.name.clone()).chain(tree.unlisted).collect();
         let (strays, runs) = (tree.strays.into_iter(), tree.runs.into_iter());
         Scan { root: tree.root, strays, runs, names, seen, cursor: None, files: 0 }
     }

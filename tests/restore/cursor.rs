@@ -206,3 +206,40 @@ fn what_changed_since_a_commit_is_known_through_a_compaction_too() {
     let units = dir.units(2, &["restore", "--plan", "--changed-since", &(newest + 1).to_string()]);
     assert_eq!(of_type(&units, "error")[0]["code"], "bad_input");
 }
+
+/// With `--until`, `--type` or `--id` only a part of what had changed was restored, and the cursor said all of it: the rest
+/// never came, and no word was said.
+#[test]
+fn a_part_of_what_changed_moves_no_cursor() {
+    let dir = store_of(&[&[("a", &["old"])], &[("b", &["old"])], &[("c", &[])]]);
+    dir.expect(0, &["restore", "--bundles", "out", "--cursor", "cursor"]);
+    put(&dir.path("tree"), 0, &[("a", &refers("a", &["new"]))]);
+    put(&dir.path("tree"), 1, &[("b", &refers("b", &["new"]))]);
+    dir.expect(0, &["import", "tree"]);
+    for part in [&["--until", DAYS[0]][..], &["--type", "nothing"], &["--id", "a"]] {
+        dir.run(&[&RESTORE[..], part].concat());
+        assert!(cursor(&dir).contains("\"commit\":1"), "{part:?}: {}", cursor(&dir));
+    }
+    dir.expect(0, &RESTORE);
+    assert!(cursor(&dir).contains("\"commit\":2"), "{}", cursor(&dir));
+}
+
+const RESTORE: [&str; 7] = ["restore", "--bundles", "out", "--cursor", "cursor", "--changed-since", "1"];
+
+/// Runs of which something was left out were passed by the cursor; the next restore had nothing to do and exited 0.
+#[test]
+fn a_cursor_stays_before_a_run_of_which_something_was_left_out() {
+    let dir = store_of(&[&[("a", &[])], &[("b", &[])], &[("c", &[])]]);
+    let target = dir.path("target/opencti_data");
+    fs::create_dir_all(&target).unwrap();
+    // In the way of the second run.
+    fs::write(target.join(DAYS[1]), "").unwrap();
+    let restore = ["restore", "--tree", "target", "--cursor", "cursor"];
+    dir.expect(3, &restore);
+    assert!(cursor(&dir).contains(DAYS[0]), "{}", cursor(&dir));
+    dir.expect(3, &restore);
+    fs::remove_file(target.join(DAYS[1])).unwrap();
+    dir.expect(0, &restore);
+    assert!(cursor(&dir).contains(DAYS[2]), "{}", cursor(&dir));
+    assert!(DAYS[..3].iter().all(|day| target.join(day).is_dir()));
+}

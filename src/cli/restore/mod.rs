@@ -49,8 +49,13 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<()> {
     };
     work.teller.finish();
     let summary = summary?;
-    if !args.plan && work.options.filter.changed_since.is_some() {
+    // Of a part of what changed nobody can say that it is all.
+    let is_all = args.until.is_none() && args.types.is_empty() && args.ids.is_empty();
+    if !args.plan && work.options.filter.changed_since.is_some() && is_all {
         work.mover.catch_up()?;
+    }
+    if work.mover.held && work.mover.cursor.is_some() {
+        context.console.warn("the cursor stays before the first run of which something was left out");
     }
     conclude(context, args, &work.teller, &summary)
 }
@@ -169,18 +174,22 @@ struct Mover {
     commit: CommitId,
     /// The last run that is done, not yet written down.
     done: Option<(String, Instant)>,
+    /// Something was left out: the cursor stays before it, so that it comes as soon as it can.
+    held: bool,
 }
 
 impl Mover {
     fn new(cursor: Option<Cursor>, view: &View) -> Mover {
-        Mover { cursor, commit: view.commit(), done: None }
+        Mover { cursor, commit: view.commit(), done: None, held: false }
     }
 
     /// Notes that a run is done, once all of its instant are.
     fn note(&mut self, event: &RestoreEvent<'_>) {
+        self.held |= matches!(event, RestoreEvent::Damaged { .. } | RestoreEvent::Skipped { .. });
         if let RestoreEvent::Done(run) = event
             && run.settles
             && self.cursor.is_some()
+            && !self.held
         {
             self.done = Some((run.name.clone(), run.key.instant()));
         }
@@ -193,6 +202,9 @@ impl Mover {
     }
 
     fn catch_up(&mut self) -> Result<()> {
+        if self.held {
+            return Ok(());
+        }
         let commit = self.commit;
         self.cursor.as_mut().map_or(Ok(()), |cursor| cursor.catch_up(commit))
     }

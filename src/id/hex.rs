@@ -16,21 +16,26 @@ pub(super) fn uuid(text: &[u8; 36]) -> Option<[u8; 16]> {
     let (fourth, rest) = take::<4>(hyphen(rest)?)?;
     let (fifth, rest) = take::<4>(hyphen(rest)?)?;
     let (sixth, _) = take::<8>(rest)?;
-    let parts = [first, joined(second, third), joined(fourth, fifth), sixth].map(eight);
-    let are_digits = parts.iter().all(|(_, are_digits)| *are_digits);
+    let (one, is_one) = eight(first);
+    let (two, is_two) = eight(joined(second, third));
+    let (three, is_three) = eight(joined(fourth, fifth));
+    let (four, is_four) = eight(sixth);
     let mut out = [0u8; 16];
-    out.copy_from_slice(parts.map(|(bytes, _)| bytes).as_flattened());
-    are_digits.then_some(out)
+    out.copy_from_slice([one, two, three, four].as_flattened());
+    (is_one && is_two && is_three && is_four).then_some(out)
 }
 
+#[inline]
 fn take<const N: usize>(text: &[u8]) -> Option<([u8; N], &[u8])> {
     text.split_first_chunk().map(|(taken, rest)| (*taken, rest))
 }
 
+#[inline]
 fn hyphen(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(b"-")
 }
 
+#[inline]
 fn joined(front: [u8; 4], back: [u8; 4]) -> [u8; 8] {
     let mut both = [0; 8];
     both.copy_from_slice([front, back].as_flattened());

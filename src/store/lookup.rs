@@ -12,15 +12,17 @@ use crate::id::{Key, Location, Name, RunKey};
 use crate::index::RecordKeys;
 use crate::segment::{Opened, Record, SegmentRef, Segments};
 
-/// What a record turned out to be.
-pub(crate) enum Resolved<'s> {
-    /// A live snapshot of the name asked for.
-    Live(Snapshot<'s>),
+/// Why a record is no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Absent {
     /// Deleted, or not what was asked for.
     Gone,
     /// Declared lost by a repair.
     Lost,
 }
+
+/// A live snapshot of the name asked for, or why there is none.
+type Resolved<'s> = std::result::Result<Snapshot<'s>, Absent>;
 
 /// Asks the segments which key a record carries, for one lookup. Keeps the last record whose head it read: mostly that is the
 /// one that the lookup ends at.
@@ -70,25 +72,29 @@ impl State {
     /// older one in its stead would be a lie.
     #[inline]
     pub(crate) fn newest(&self, name: &Name<'_>, max: RunKey) -> Result<Option<Snapshot<'_>>> {
-        match self.newest_known(name, max)? {
-            Some((_, Resolved::Live(snapshot))) => Ok(Some(snapshot)),
-            _ => Ok(None),
-        }
-    }
-
-    /// The largest run at or below `max` in which `name` has a snapshot, or had one that is lost.
-    #[inline]
-    pub(crate) fn newest_known(
-        &self,
-        name: &Name<'_>,
-        max: RunKey,
-    ) -> Result<Option<(RunKey, Resolved<'_>)>> {
         let reader = Reader::new(&self.segments);
         let mut bound = max;
         while let Some(found) = self.floor(&name.key, bound, &reader)? {
             match self.resolve(found.at, name, found.run, &reader)? {
-                Resolved::Gone => {}
-                resolved @ (Resolved::Live(_) | Resolved::Lost) => return Ok(Some((found.run, resolved))),
+                Ok(snapshot) => return Ok(Some(snapshot)),
+                Err(Absent::Lost) => break,
+                Err(Absent::Gone) => {}
+            }
+            let Some(next) = found.run.previous() else { break };
+            bound = next;
+        }
+        Ok(None)
+    }
+
+    /// The run in which the snapshot that [`newest`](State::newest) asks for was lost, if it was.
+    pub(crate) fn newest_lost(&self, name: &Name<'_>, max: RunKey) -> Result<Option<RunKey>> {
+        let reader = Reader::new(&self.segments);
+        let mut bound = max;
+        while let Some(found) = self.floor(&name.key, bound, &reader)? {
+            match self.resolve(found.at, name, found.run, &reader)? {
+                Ok(_) => break,
+                Err(Absent::Lost) => return Ok(Some(found.run)),
+                Err(Absent::Gone) => {}
             }
             let Some(next) = found.run.previous() else { break };
             bound = next;
@@ -101,7 +107,7 @@ impl State {
         let reader = Reader::new(&self.segments);
         let mut bound = min;
         while let Some(found) = self.ceil(&name.key, bound, &reader)? {
-            if let Resolved::Live(snapshot) = self.resolve(found.at, name, found.run, &reader)? {
+            if let Ok(snapshot) = self.resolve(found.at, name, found.run, &reader)? {
                 return Ok(Some(snapshot));
             }
             let Some(next) = found.run.next() else { break };
@@ -114,10 +120,7 @@ impl State {
     pub(crate) fn exactly(&self, name: &Name<'_>, run: RunKey) -> Result<Option<Snapshot<'_>>> {
         let reader = Reader::new(&self.segments);
         let Some(found) = self.find_with(&Key::new(name.key, run), &reader)? else { return Ok(None) };
-        match self.resolve(found.at, name, run, &reader)? {
-            Resolved::Live(snapshot) => Ok(Some(snapshot)),
-            Resolved::Gone | Resolved::Lost => Ok(None),
-        }
+        Ok(self.resolve(found.at, name, run, &reader)?.ok())
     }
 
     /// The record stored under exactly this name and run, an alias as itself.
@@ -159,9 +162,9 @@ impl State {
         reader: &Reader<'s>,
     ) -> Result<Resolved<'s>> {
         match self.read(at, &Key::new(name.key, run), reader)? {
-            Some(snapshot) if !snapshot.is_named(name) => Ok(Resolved::Gone),
+            Some(snapshot) if !snapshot.is_named(name) => Ok(Err(Absent::Gone)),
             Some(alias) if alias.kind() == PutKind::Alias => self.follow(&alias, run, reader),
-            Some(snapshot) => Ok(Resolved::Live(snapshot)),
+            Some(snapshot) => Ok(Ok(snapshot)),
             None => self.absent(at),
         }
     }
@@ -171,12 +174,12 @@ impl State {
         let target = alias.body()?;
         let target = Name::of(&target);
         let key = Key::new(target.key, run);
-        let Some(found) = self.find_with(&key, reader)? else { return Ok(Resolved::Gone) };
+        let Some(found) = self.find_with(&key, reader)? else { return Ok(Err(Absent::Gone)) };
         match self.read(found.at, &key, reader)? {
             Some(snapshot) if snapshot.is_named(&target) && snapshot.kind() == PutKind::Snapshot => {
-                Ok(Resolved::Live(snapshot))
+                Ok(Ok(snapshot))
             }
-            Some(_) => Ok(Resolved::Gone),
+            Some(_) => Ok(Err(Absent::Gone)),
             None => self.absent(found.at),
         }
     }
@@ -184,7 +187,7 @@ impl State {
     /// Says why a DELETE is where a snapshot was asked for.
     #[cold]
     fn absent(&self, at: Location) -> Result<Resolved<'_>> {
-        self.is_lost(at).map(|lost| if lost { Resolved::Lost } else { Resolved::Gone })
+        Ok(Err(if self.is_lost(at)? { Absent::Lost } else { Absent::Gone }))
     }
 
     #[inline]

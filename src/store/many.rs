@@ -35,6 +35,7 @@ impl View {
     ///
     /// # Errors
     /// As for [`get`](View::get).
+    #[inline]
     pub fn find(&self, id: impl AsRef<[u8]>, when: When) -> Result<Option<Snapshot<'_>>> {
         self.find_name(&Name::of(id.as_ref()), when)
     }
@@ -55,6 +56,7 @@ impl View {
         answers
     }
 
+    #[inline]
     fn find_name(&self, name: &Name<'_>, when: When) -> Result<Option<Snapshot<'_>>> {
         self.ask(|state| match when {
             When::Newest => state.newest(name, RunKey::MAX),

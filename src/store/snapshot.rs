@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::error::{Error, Place, Result};
 use crate::format::put::{self, PutData, PutKind};
-use crate::format::record::Head;
+use crate::format::record::key_of;
 use crate::format::segment;
 use crate::id::{CommitId, DictionaryId, Key, Location, Name, RunKey};
 use crate::segment::codec::{self, Codec};
@@ -16,17 +16,20 @@ use crate::segment::{Record, Segments};
 pub struct Snapshot<'v> {
     segments: &'v Segments,
     at: Location,
-    head: Head,
+    size: u32,
+    key: [u8; 32],
     data: Cow<'v, [u8]>,
     dictionary: DictionaryId,
     kind: PutKind,
     codec: Codec,
     first_commit: CommitId,
-    name: Option<Range<usize>>,
-    meta: Range<usize>,
-    payload: Range<usize>,
     raw_len: u32,
     object: Range<u32>,
+    // Where the parts begin. Each ends where the next begins, the payload with the data. In 32 bits, since a lookup hands this
+    // through several calls.
+    name: Option<u32>,
+    meta: u32,
+    payload: u32,
 }
 
 impl<'v> Snapshot<'v> {
@@ -38,30 +41,34 @@ impl<'v> Snapshot<'v> {
         let put = put::decode(&data).and_then(|put| put.fits(&head.key(), dictionary).map(|()| put));
         let PutData { kind, codec, first_commit, name, meta, raw_len, object, payload } =
             put.map_err(|damage| Error::damaged(place(), damage))?;
-        // The three parts stand at the end, in this order.
-        let payload = data.len().saturating_sub(payload.len())..data.len();
-        let meta = payload.start.saturating_sub(meta.len())..payload.start;
-        let name = name.map(|name| meta.start.saturating_sub(name.len())..meta.start);
+        // The three parts stand at the end, in this order. No record has 2^32 bytes.
+        let narrow = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let payload = narrow(data.len()).saturating_sub(narrow(payload.len()));
+        let meta = payload.saturating_sub(narrow(meta.len()));
+        let name = name.map(|name| meta.saturating_sub(narrow(name.len())));
+        let (size, key) = (head.size, head.key);
         Ok(Snapshot {
             segments,
             at,
-            head,
+            size,
+            key,
             data,
             dictionary,
             kind,
             codec,
             first_commit,
+            raw_len,
+            object,
             name,
             meta,
             payload,
-            raw_len,
-            object,
         })
     }
 
     #[inline]
-    fn part(&self, range: &Range<usize>) -> &[u8] {
-        self.data.get(range.clone()).unwrap_or_default()
+    fn part(&self, start: u32, end: u32) -> &[u8] {
+        let [start, end] = [start, end].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
+        self.data.get(start..end.min(self.data.len())).unwrap_or_default()
     }
 
     fn place(&self) -> Place {
@@ -70,7 +77,7 @@ impl<'v> Snapshot<'v> {
 
     /// Its key.
     pub fn key(&self) -> Key {
-        self.head.key()
+        key_of(&self.key)
     }
 
     /// Its run.
@@ -80,8 +87,8 @@ impl<'v> Snapshot<'v> {
 
     /// Its name: the stem of its file.
     pub fn name(&self) -> Cow<'_, [u8]> {
-        match &self.name {
-            Some(range) => Cow::Borrowed(self.part(range)),
+        match self.name {
+            Some(start) => Cow::Borrowed(self.part(start, self.meta)),
             None => Cow::Owned(put::implied_name(&self.key()).unwrap_or_default()),
         }
     }
@@ -89,8 +96,8 @@ impl<'v> Snapshot<'v> {
     /// Tells whether a name, which has this record's key, is its name.
     #[inline]
     pub(crate) fn is_named(&self, name: &Name<'_>) -> bool {
-        match &self.name {
-            Some(range) => self.part(range) == name.bytes,
+        match self.name {
+            Some(start) => self.part(start, self.meta) == name.bytes,
             None if self.key().is_run() => self.name() == name.bytes,
             None => name.is_implied,
         }
@@ -114,7 +121,7 @@ impl<'v> Snapshot<'v> {
 
     /// Bytes of its record in the log, header included.
     pub fn stored_len(&self) -> u64 {
-        self.head.size.into()
+        self.size.into()
     }
 
     /// Bytes of its file.
@@ -139,7 +146,7 @@ impl<'v> Snapshot<'v> {
 
     /// The meta part, as it was put.
     pub fn meta(&self) -> &[u8] {
-        self.part(&self.meta)
+        self.part(self.meta, self.payload)
     }
 
     /// How the payload is stored.
@@ -149,7 +156,7 @@ impl<'v> Snapshot<'v> {
 
     /// The payload as it is stored.
     pub(crate) fn payload(&self) -> &[u8] {
-        self.part(&self.payload)
+        self.part(self.payload, u32::MAX)
     }
 
     /// The dictionary of its segment.

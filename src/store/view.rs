@@ -3,7 +3,6 @@
 use std::sync::{Arc, OnceLock};
 
 use super::inner::Inner;
-use super::lookup::Resolved;
 use super::many::When;
 use super::open::{UseIndex, is_index_damage, load};
 use super::snapshot::Snapshot;
@@ -30,6 +29,7 @@ impl View {
     }
 
     /// The state that answers.
+    #[inline]
     pub(super) fn state(&self) -> &State {
         self.replayed.get().unwrap_or(&self.state)
     }
@@ -40,6 +40,7 @@ impl View {
     }
 
     /// Asks the state; if its index is damaged, the state that the log alone gives.
+    #[inline]
     pub(super) fn ask<'v, T>(&'v self, question: impl Fn(&'v State) -> Result<T>) -> Result<T> {
         match question(self.state()) {
             Err(error) if is_index_damage(&error) => question(self.replay(&error)?),
@@ -47,6 +48,7 @@ impl View {
         }
     }
 
+    #[cold]
     fn replay(&self, cause: &Error) -> Result<&Arc<State>> {
         if let Some(state) = self.replayed.get() {
             return Ok(state);
@@ -112,12 +114,7 @@ impl View {
     /// # Errors
     /// As for [`get`](View::get).
     pub fn lost(&self, id: impl AsRef<[u8]>, at: Instant) -> Result<Option<RunKey>> {
-        self.ask(|state| {
-            Ok(match state.newest_known(&Name::of(id.as_ref()), RunKey::last_of(at))? {
-                Some((run, Resolved::Lost)) => Some(run),
-                _ => None,
-            })
-        })
+        self.ask(|state| state.newest_lost(&Name::of(id.as_ref()), RunKey::last_of(at)))
     }
 
     /// The oldest snapshot of `id` whose run's instant is strictly later than `after`.

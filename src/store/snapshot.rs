@@ -18,6 +18,7 @@ pub struct Snapshot<'v> {
     at: Location,
     size: u32,
     key: [u8; 32],
+    data_crc: u32,
     data: Cow<'v, [u8]>,
     dictionary: DictionaryId,
     kind: PutKind,
@@ -46,12 +47,13 @@ impl<'v> Snapshot<'v> {
         let payload = narrow(data.len()).saturating_sub(narrow(payload.len()));
         let meta = payload.saturating_sub(narrow(meta.len()));
         let name = name.map(|name| meta.saturating_sub(narrow(name.len())));
-        let (size, key) = (head.size, head.key);
+        let (size, key, data_crc) = (head.size, head.key, head.data_crc);
         Ok(Snapshot {
             segments,
             at,
             size,
             key,
+            data_crc,
             data,
             dictionary,
             kind,
@@ -116,7 +118,7 @@ impl<'v> Snapshot<'v> {
 
     /// The checksum of its record's data: it holds for this content, in this place of this store.
     pub fn checksum(&self) -> u32 {
-        self.head.data_crc
+        self.data_crc
     }
 
     /// Bytes of its record in the log, header included.

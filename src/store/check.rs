@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::inner::{DATA_DIR, READERS_FILE};
 use super::log::piece::refusal;
 use super::log::{LogPosition, LogReader, Turn};
-use super::open::{Loaded, UseIndex, list_segments, load, load_true_config};
+use super::open::{Loaded, UseIndex, list_segments, load};
 use super::state::State;
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::segment::{self, CommitLink};
@@ -59,19 +59,19 @@ pub fn check(
 ) -> Result<CheckSummary> {
     let _readers = keep_segments(vfs, stop)?;
     let Moment { loaded, hidden, .. } = load_frozen(vfs)?;
-    judge(vfs, &loaded.working.state, &hidden, options, sink, stop)
+    judge(vfs, &loaded, &hidden, options, sink, stop)
 }
 
 /// Checks a state that [`load_frozen`] has loaded.
 pub(super) fn judge(
     vfs: &Arc<dyn ReadVfs>,
-    state: &State,
+    loaded: &Loaded,
     hidden: &[SegmentId],
     options: &CheckOptions<'_>,
     sink: &mut dyn CheckSink,
     stop: &Stop,
 ) -> Result<CheckSummary> {
-    let config = load_true_config(vfs, &mut Vec::new())?;
+    let (config, state) = (loaded.config, &loaded.working.state);
     // Nothing is mapped: an error of the disk is then an error and not a signal.
     let state = &State { segments: Arc::new(state.segments.unmapped()), ..state.clone() };
     let scope = Scope::of(state, options, hidden)?;
@@ -193,17 +193,19 @@ pub(super) struct Moment {
 /// not in its index, and is no business of this check.
 pub(super) fn load_frozen(vfs: &Arc<dyn ReadVfs>) -> Result<Moment> {
     let mut hidden = Vec::new();
-    let mut use_index = UseIndex::Newest;
+    let (mut use_index, mut again) = (UseIndex::Newest, false);
     loop {
         let names = hidden.iter().map(|id| segment::file_name(*id)).collect();
         let files: Arc<dyn ReadVfs> = Arc::new(Frozen::new(vfs.clone(), DATA_DIR, names));
         match load(&files, use_index, false) {
             Ok(loaded) => return Ok(Moment { loaded, files, hidden }),
             Err(error) if error.is_damage() && use_index == UseIndex::Newest => use_index = UseIndex::Never,
-            // One file that cannot be read must not keep the others from being checked.
+            // One file that cannot be read must not keep the others from being checked. What fails once may not fail again.
+            Err(Error::Io { .. }) if !again => again = true,
             Err(error @ Error::Io { .. }) if hidden.is_empty() => {
                 hidden = unreadable(&**vfs)?;
-                if hidden.is_empty() && use_index == UseIndex::Never {
+                let is_of_index = matches!(&error, Error::Io { path, .. } if is_index(path));
+                if hidden.is_empty() && (use_index == UseIndex::Never || !is_of_index) {
                     return Err(error);
                 }
                 if hidden.is_empty() {
@@ -213,6 +215,10 @@ pub(super) fn load_frozen(vfs: &Arc<dyn ReadVfs>) -> Result<Moment> {
             Err(error) => return Err(error),
         }
     }
+}
+
+fn is_index(path: &std::path::Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"index."))
 }
 
 /// Finds the segments of which not one byte can be read.

@@ -16,7 +16,7 @@ use crate::format::segment::{self, CommitLink, SegmentHeader};
 use crate::id::{CommitId, SegmentId, StoreId};
 use crate::index::{Index, Overlay};
 use crate::segment::Segments;
-use crate::vfs::{DirEntry, Kind, Lock, ReadFile, ReadVfs};
+use crate::vfs::{DirEntry, Kind, Lock, ReadVfs};
 
 /// How often a listing is repeated when a file of it is gone by the time it is opened.
 const LIST_TRIES: usize = 8;
@@ -128,19 +128,10 @@ pub(crate) fn load_true_config(vfs: &Arc<dyn ReadVfs>, notices: &mut Vec<String>
 /// that most belong to.
 fn config_of_segments(vfs: &dyn ReadVfs, expected: Option<StoreId>) -> Result<Option<Config>> {
     let mut found: Vec<(Config, usize)> = Vec::new();
-    let mut refused = None;
     for id in list_segments(vfs)? {
+        let Some(file) = vfs.open(&segment::file_name(id))? else { continue };
         let mut bytes = [0u8; segment::HEADER_BYTES];
-        let read = |file: Arc<dyn ReadFile>| file.read_at(&mut bytes, 0);
-        let got = match vfs.open(&segment::file_name(id)).and_then(|file| file.map(read).transpose()) {
-            Ok(Some(got)) => got,
-            Ok(None) => continue,
-            // The others may say it.
-            Err(error) => {
-                refused = refused.or(Some(error));
-                continue;
-            }
-        };
+        let got = file.read_at(&mut bytes, 0)?;
         let Ok(header) = segment::decode(bytes.get(..got).unwrap_or_default(), id, None) else { continue };
         let SegmentHeader { store, segment_size, compressed, .. } = header;
         let config = Config { store, segment_size, compressed };
@@ -151,9 +142,6 @@ fn config_of_segments(vfs: &dyn ReadVfs, expected: Option<StoreId>) -> Result<Op
             Some((_, count)) => *count = count.saturating_add(1),
             None => found.push((config, 1)),
         }
-    }
-    if let Some(error) = refused.filter(|_| found.is_empty() && expected.is_none()) {
-        return Err(error);
     }
     // Of equal numbers the first: it is the oldest.
     found.reverse();

@@ -245,7 +245,7 @@ impl Store {
             let _readers = keep_segments(&read, stop)?;
             let Moment { mut loaded, files, hidden } = load_frozen(&read)?;
             let mut findings = Findings { scope: options.scope, all: Vec::new() };
-            judge(&read, &loaded.working.state, &hidden, &CheckOptions::default(), &mut findings, stop)?;
+            judge(&read, &loaded, &hidden, &CheckOptions::default(), &mut findings, stop)?;
             let findings = findings.all;
             let damage = count_damage(&findings);
             if is_doubtful(&loaded, &findings) {

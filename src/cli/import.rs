@@ -136,7 +136,7 @@ fn open(context: &Context, args: &ImportArgs, source: &Source) -> Result<Store> 
         }
         Err(error) => return Err(error),
     }
-    // Not before there is something to import: a mistyped source leaves nothing behind.
+    // Not before there is something to import: a mistyped tree leaves nothing behind.
     if let Source::Tree(path) = source {
         probe(path)?;
     }

@@ -26,7 +26,8 @@ const BATCH_MAX_JOBS: usize = 32;
 const BATCH_MAX_BYTES: u64 = 1 << 20;
 /// Batches read ahead of the workers.
 const BATCHES_AHEAD: usize = 8;
-/// How long a file that has come through a pipe waits at most for others to be committed with.
+/// How long nothing may come through a pipe before what came is committed. What the reader still holds of a batch that is not
+/// full, and the first records of a store that is to get a dictionary, wait longer.
 const COMMIT_AFTER: Duration = Duration::from_secs(2);
 
 enum Message {

@@ -30,7 +30,7 @@ const TAIL: &[u8] = b"]}";
 /// [`Order`](super::Order) says. Objects are the bytes of their files, with line breaks between tokens replaced by
 /// spaces: references that no order can keep are told of, never taken out. The same store gives the same bytes.
 ///
-/// Cost: each body is decoded once to find references and once to be written. Memory: ids, positions and
+/// Cost: each body is decoded once to find references and once to be written, one of several objects perhaps for each of them. Memory: ids, positions and
 /// references of one run; the bytes of one object, or of one file of several. Asked to stop, it ends between two
 /// bundles: whole lines are all that was written.
 ///

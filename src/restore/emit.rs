@@ -7,7 +7,8 @@ use super::arrange::At;
 use super::lookup::Source;
 use super::resolve::RunPlan;
 
-/// Reads objects of a run's plan. Remembers the last file of several objects, of which others are likely to follow.
+/// Reads objects of a run's plan. Remembers the last file of several objects. Where those of two such
+/// files alternate, each is decoded again and again.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     last: Option<Loaded>,

@@ -43,10 +43,14 @@ const JOBS_MAX: usize = 256;
 const UNLINK_POLL: Duration = Duration::from_millis(5);
 
 /// Checks the store below `vfs`: its small files, each index page, then the log from the first record to the
-/// last, each byte once and in order, each record against the index.
+/// last, in order, each record against the index. Each byte is read once, unless there is more to tell of a transaction than
+/// 32 MiB hold: that transaction is read twice.
 ///
-/// Memory: a few pieces of a mebibyte for each thread, and of a transaction only what is to be told of it: nothing grows
-/// with the number of records, as long as the store has its index. Without one the log is replayed into memory first.
+/// Memory: a few pieces of a mebibyte for each thread, and at most 32 MiB of what is to be told of one transaction, as long as
+/// the store has its index. Without one the log is replayed into memory first.
+///
+/// What only a whole pass can tell is left out where a part is read (`from`, `shard`, `skip`, `deadline`): entries of the index
+/// that no record backs, and COMMITs that follow one in a segment that no index knows.
 ///
 /// # Errors
 /// `NoStore`, `UnsupportedVersion`, `Cancelled`, or the sink's error. Damage is a finding, not an error, and so is what the

@@ -68,17 +68,6 @@ impl Survey for Look {
         notes.push(Seen { at, head: *head, kind, file_len, lost });
         Ok(())
     }
-
-    fn broken(
-        &self,
-        walk: &mut Walk<'_>,
-        at: Location,
-        head: &Head,
-        _: &Damage,
-        notes: &mut Vec<Seen>,
-    ) -> Result<()> {
-        self.record(walk, at, head, notes)
-    }
 }
 
 impl<'w> Replay<'w> {

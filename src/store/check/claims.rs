@@ -2,7 +2,7 @@
 //!
 //! The index is in the order of hashes. To go through a part of it in the order of the log takes a pass over all of it,
 //! which keeps the first so many entries behind a place; another pass is needed when these are used up. So memory is
-//! bounded, and a store with damage in some segments costs some passes over its index.
+//! bounded, and each damaged segment costs at least one pass over the index.
 
 use std::collections::BinaryHeap;
 

@@ -36,7 +36,10 @@ pub(crate) trait Survey: Sync {
         head: &Head,
         damage: &Damage,
         notes: &mut Self::Notes,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        let _ = damage;
+        self.record(walk, at, head, notes)
+    }
 
     /// No more records follow in these notes.
     fn settle(&self, notes: &mut Self::Notes) -> Result<()> {

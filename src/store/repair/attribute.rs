@@ -47,17 +47,6 @@ impl Survey for Objects<'_> {
         }
         Ok(())
     }
-
-    fn broken(
-        &self,
-        walk: &mut Walk<'_>,
-        at: Location,
-        head: &Head,
-        _: &Damage,
-        notes: &mut Self::Notes,
-    ) -> Result<()> {
-        self.record(walk, at, head, notes)
-    }
 }
 
 /// Gathers the notes of all committed records.
@@ -125,16 +114,5 @@ impl Survey for Older<'_> {
             notes.push((key, at));
         }
         Ok(())
-    }
-
-    fn broken(
-        &self,
-        walk: &mut Walk<'_>,
-        at: Location,
-        head: &Head,
-        _: &Damage,
-        notes: &mut Self::Notes,
-    ) -> Result<()> {
-        self.record(walk, at, head, notes)
     }
 }

@@ -61,11 +61,15 @@ impl<'a> Cursor<'a> {
     /// values have equal bytes.
     #[inline]
     pub fn leb(&mut self) -> Option<u64> {
-        // Most are of one byte.
-        match self.rest.split_first() {
-            Some((byte @ ..0x80, rest)) => {
+        // Most are of one byte or two.
+        match self.rest {
+            [byte @ ..0x80, rest @ ..] => {
                 self.rest = rest;
                 Some(u64::from(*byte))
+            }
+            [low, high @ 1..0x80, rest @ ..] => {
+                self.rest = rest;
+                Some(u64::from(low & 0x7f) | (u64::from(*high) << 7))
             }
             _ => self.long_leb(),
         }

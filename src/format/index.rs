@@ -267,11 +267,13 @@ impl Slot {
     }
 }
 
-/// Tells whether a slot is used and has the tag of a hash.
+/// Returns which slots have the tag of a hash, one bit each; of those that are 0 nothing follows. A plain loop, which the
+/// compiler turns into vector instructions.
 #[inline]
-pub fn slot_matches(slot: u64, hash: u64) -> bool {
-    // Both shifted to the top: the tags are equal if nothing is left above bit 51.
-    slot != 0 && (slot ^ (hash << 52)) >> 52 == 0
+pub fn matching_slots(slots: &[u64; SLOTS_PER_BUCKET], hash: u64) -> u32 {
+    const BITS: [u32; SLOTS_PER_BUCKET] = [1, 2, 4, 8, 16, 32, 64, 128];
+    let tag = low32(hash & 0xfff);
+    slots.iter().zip(BITS).fold(0, |all, (slot, bit)| all | if low32(slot >> 52) == tag { bit } else { 0 })
 }
 
 /// Returns the home bucket of a hash: its high bits scaled to the number of home buckets.

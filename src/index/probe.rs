@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::format::index::{
     BUCKET_BYTES, BUCKETS_PER_PAGE, LIST_ITEM_BYTES, LIST_ITEMS_PER_PAGE, SLOTS_PER_BUCKET, Slot,
-    home_bucket, read_bucket, read_list_item, slot_matches,
+    home_bucket, matching_slots, read_bucket, read_list_item,
 };
 
 use super::view::{Index, partition};
@@ -16,8 +16,8 @@ pub(super) struct Probe<'a, B> {
     /// The bucket after the one whose slots are in `slots`.
     bucket: u32,
     slots: [u64; SLOTS_PER_BUCKET],
-    /// One bit for each slot that has the tag and was not returned yet.
-    matches: u8,
+    /// One bit for each slot that has the tag and was not looked at yet.
+    matches: u32,
 }
 
 impl<'a, B: AsRef<[u8]>> Probe<'a, B> {
@@ -40,7 +40,10 @@ impl<'a, B: AsRef<[u8]>> Probe<'a, B> {
                 let at = self.matches.trailing_zeros();
                 self.matches &= self.matches.wrapping_sub(1);
                 let slot = usize::try_from(at).ok().and_then(|at| self.slots.get(at));
-                return Ok(slot.map(|slot| Slot::decode(*slot)));
+                if let Some(slot) = slot.filter(|slot| **slot != 0) {
+                    return Ok(Some(Slot::decode(*slot)));
+                }
+                continue;
             }
             let full = self.slots.last().is_some_and(|slot| *slot != 0);
             if !full || self.bucket >= self.index.header.counts.buckets {
@@ -51,11 +54,7 @@ impl<'a, B: AsRef<[u8]>> Probe<'a, B> {
                 .pages
                 .item::<BUCKET_BYTES, BUCKETS_PER_PAGE>(self.index.sections.buckets, self.bucket.into())?;
             self.slots = read_bucket(bytes);
-            self.matches = self
-                .slots
-                .iter()
-                .rev()
-                .fold(0, |matches, slot| (matches << 1) | u8::from(slot_matches(*slot, self.hash)));
+            self.matches = matching_slots(&self.slots, self.hash);
             self.bucket = self.bucket.saturating_add(1);
         }
     }

@@ -46,24 +46,26 @@ impl Bindings {
     /// What the first candidate says is wrong.
     #[inline]
     pub fn decode_head(&self, bytes: &[u8], offset: u32) -> std::result::Result<(Head, Binding), Damage> {
-        let mut first = None;
-        for (_, binding) in &self.candidates {
-            match record::decode_head(bytes, *binding, offset) {
-                Ok(head) if head.tag != Tag::Dictionary => return Ok((head, *binding)),
-                Ok(head) => {
-                    first = first.or(Some(Damage::Field { what: "record tag", value: head.size.into() }));
-                }
-                Err(damage) => first = first.or(Some(damage)),
-            }
+        let (first, others) = self.candidates.split_first().ok_or(Damage::Magic)?;
+        match decode_bound(bytes, first.1, offset) {
+            Err(damage) => self.decode_other(others, bytes, offset).ok_or(damage),
+            found => found,
         }
-        // The dictionary's own record is bound to no dictionary, and stands first or nowhere.
-        if offset == HEADER_LEN
-            && let Ok(head) = record::decode_head(bytes, self.unbound, offset)
-            && head.tag == Tag::Dictionary
-        {
-            return Ok((head, self.unbound));
-        }
-        Err(first.unwrap_or(Damage::Magic))
+    }
+
+    #[cold]
+    fn decode_other(
+        &self,
+        others: &[(DictionaryId, Binding)],
+        bytes: &[u8],
+        offset: u32,
+    ) -> Option<(Head, Binding)> {
+        let found = others.iter().find_map(|(_, binding)| decode_bound(bytes, *binding, offset).ok());
+        found.or_else(|| {
+            // The dictionary's own record is bound to no dictionary, and stands first or nowhere.
+            let head = (offset == HEADER_LEN).then(|| record::decode_head(bytes, self.unbound, offset))?;
+            Some((head.ok().filter(|head| head.tag == Tag::Dictionary)?, self.unbound))
+        })
     }
 
     /// Reads a head in which one bit is wrong, under whichever binding it fits.
@@ -265,6 +267,20 @@ impl Segment {
         let record = self.record(HEADER_LEN)?;
         let unpacked = Dictionary::unpack(&record.data);
         unpacked.map(Some).map_err(|damage| Error::damaged(self.place(HEADER_LEN), damage))
+    }
+}
+
+/// Decodes a head of any record but a dictionary's.
+#[inline]
+fn decode_bound(
+    bytes: &[u8],
+    binding: Binding,
+    offset: u32,
+) -> std::result::Result<(Head, Binding), Damage> {
+    let head = record::decode_head(bytes, binding, offset)?;
+    match head.tag {
+        Tag::Dictionary => Err(Damage::Field { what: "record tag", value: head.size.into() }),
+        Tag::Put | Tag::Delete | Tag::Commit => Ok((head, binding)),
     }
 }
 

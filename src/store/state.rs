@@ -49,7 +49,9 @@ impl State {
     /// The same, with the records' keys asked for in another way.
     #[inline]
     pub(super) fn find_with(&self, key: &Key, keys: &impl RecordKeys) -> Result<Option<Found>> {
-        if let Some(found) = self.overlay.at(&key.object, key.run) {
+        if !self.overlay.is_empty()
+            && let Some(found) = self.overlay.at(&key.object, key.run)
+        {
             return Ok(Some(found));
         }
         for layer in &self.layers {
@@ -76,7 +78,7 @@ impl State {
         max: RunKey,
         keys: &impl RecordKeys,
     ) -> Result<Option<Found>> {
-        let mut best = self.overlay.floor(object, max);
+        let mut best = if self.overlay.is_empty() { None } else { self.overlay.floor(object, max) };
         for layer in &self.layers {
             // Of equal runs the newer layer's stands, so only a larger run replaces.
             if let Some(found) = layer.floor(object, max, keys)?
@@ -96,7 +98,7 @@ impl State {
         min: RunKey,
         keys: &impl RecordKeys,
     ) -> Result<Option<Found>> {
-        let mut best = self.overlay.ceil(object, min);
+        let mut best = if self.overlay.is_empty() { None } else { self.overlay.ceil(object, min) };
         for layer in &self.layers {
             if let Some(found) = layer.ceil(object, min, keys)?
                 && best.as_ref().is_none_or(|best| found.run < best.run)

@@ -267,13 +267,22 @@ impl Slot {
     }
 }
 
-/// Returns which slots have the tag of a hash, one bit each; of those that are 0 nothing follows. A plain loop, which the
-/// compiler turns into vector instructions.
+/// Returns which slots of a bucket have the tag of a hash, one bit each; of slots that are 0 nothing follows. A plain loop, which
+/// the compiler turns into vector instructions.
 #[inline]
-pub fn matching_slots(slots: &[u64; SLOTS_PER_BUCKET], hash: u64) -> u32 {
+pub fn matching_slots(bucket: &[u8; BUCKET_BYTES], hash: u64) -> u32 {
     const BITS: [u32; SLOTS_PER_BUCKET] = [1, 2, 4, 8, 16, 32, 64, 128];
     let tag = low32(hash & 0xfff);
-    slots.iter().zip(BITS).fold(0, |all, (slot, bit)| all | if low32(slot >> 52) == tag { bit } else { 0 })
+    let (slots, _) = bucket.as_chunks();
+    let tags = slots.iter().map(|slot| low32(u64::from_le_bytes(*slot) >> 52));
+    tags.zip(BITS).fold(0, |all, (other, bit)| all | if other == tag { bit } else { 0 })
+}
+
+/// Returns a slot of a bucket, 0 if it is empty.
+#[inline]
+pub fn slot_of_bucket(bucket: &[u8; BUCKET_BYTES], at: usize) -> u64 {
+    let (slots, _) = bucket.as_chunks();
+    slots.get(at).map_or(0, |slot| u64::from_le_bytes(*slot))
 }
 
 /// Returns the home bucket of a hash: its high bits scaled to the number of home buckets.

@@ -102,10 +102,10 @@ impl<B: AsRef<[u8]>> Index<B> {
         }
     }
 
-    /// Returns the bucket in which a search for an object begins, to be prefetched. Not verified.
+    /// Returns the bucket in which a search for an object of this [hash](Index::hash) begins, to be prefetched. Not verified.
     #[inline]
-    pub fn home(&self, key: &ObjectKey) -> &[u8] {
-        let bucket = home_bucket(self.hash(key), self.header.counts.home_buckets);
+    pub fn bucket_of(&self, hash: u64) -> &[u8] {
+        let bucket = home_bucket(hash, self.header.counts.home_buckets);
         self.pages.unverified::<BUCKET_BYTES, BUCKETS_PER_PAGE>(self.sections.buckets, bucket.into())
     }
 

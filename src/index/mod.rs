@@ -39,7 +39,7 @@ pub use crate::format::index::{Counts, Covered, FileKind, Totals};
 pub use build::{IndexBuilder, IndexMeta, Layer};
 pub use entry::{Entry, EntryFlags, Found, RunRow, hash_key};
 pub use merge::{Merged, RunMerge, merge};
-pub use names::Names;
+pub use names::{Names, Within};
 pub use overlay::{Below, Overlay, OverlayEntry};
 pub use verify::Places;
 pub use view::{Entries, Index};

@@ -6,11 +6,27 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::format::index::{BUCKET_BYTES, BUCKETS_PER_PAGE, Packed, Slot, home_bucket};
-use crate::id::{Location, RunKey};
+use crate::format::index::{Packed, Slot};
+use crate::id::{RunKey, SegmentId};
 
 use super::probe::Probe;
-use super::view::Index;
+use super::view::{Index, partition};
+
+/// A run and a segment as an index file numbers them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Within {
+    /// The entries of the run.
+    entries: Range<u32>,
+    /// The segment's row; `None` if the file points nowhere into it.
+    ordinal: Option<u32>,
+}
+
+impl Within {
+    #[inline]
+    fn is_at(&self, at: Packed, offset: u32) -> bool {
+        at.offset() == offset && Some(at.ordinal()) == self.ordinal
+    }
+}
 
 /// What an index file has for a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,54 +40,60 @@ pub enum Names {
 }
 
 impl<B: AsRef<[u8]>> Index<B> {
-    /// Touches the line of memory that a search for the hash begins with. For several hashes at once, before they are
-    /// searched for: then the processor waits for all of them together.
+    /// Returns how the file numbers a run and a segment, for [`names`](Index::names). O(log runs + log segments).
+    ///
+    /// # Errors
+    /// `Damaged`.
+    pub fn within(&self, run: RunKey, segment: SegmentId) -> Result<Within> {
+        let entries = match self.find_run(run)? {
+            Some((row, _)) => self.range_of(row).map(|(start, end)| start..end)?,
+            None => 0..0,
+        };
+        let segments = self.header.counts.segments;
+        let at = partition(0, segments, |ordinal| Ok(self.segment(ordinal)?.0 < segment))?;
+        let ordinal = (at < segments && self.segment(at)?.0 == segment).then_some(at);
+        Ok(Within { entries, ordinal })
+    }
+
+    /// Tells what the file has for the record at an offset, whose object has this hash. O(1) expected. Faster for who asked for
+    /// the [bucket](Index::bucket_of) before.
+    ///
+    /// # Errors
+    /// `Damaged`.
     #[inline]
-    pub fn warm(&self, hash: u64) -> u8 {
-        let bucket = home_bucket(hash, self.header.counts.home_buckets);
-        let item = self.pages.item::<BUCKET_BYTES, BUCKETS_PER_PAGE>(self.sections.buckets, bucket.into());
-        item.map_or(0, |bytes| bytes.first().copied().unwrap_or_default())
-    }
-
-    /// Returns which entries are of a run, for [`names`](Index::names). O(log runs).
-    ///
-    /// # Errors
-    /// `Damaged`.
-    pub fn range_of_run(&self, run: RunKey) -> Result<Range<u32>> {
-        let Some((row, _)) = self.find_run(run)? else { return Ok(0..0) };
-        self.range_of(row).map(|(start, end)| start..end)
-    }
-
-    /// Tells what the file has for the record at a place, whose object has this hash and whose run has these entries. O(1)
-    /// expected.
-    ///
-    /// # Errors
-    /// `Damaged`.
-    pub fn names(&self, hash: u64, of_run: &Range<u32>, at: Location) -> Result<Names> {
+    pub fn names(&self, hash: u64, within: &Within, offset: u32) -> Result<Names> {
+        if within.entries.is_empty() {
+            return Ok(Names::Nothing);
+        }
         let mut probe = Probe::new(self, hash);
         let mut names = Names::Nothing;
         while let Some(slot) = probe.next()? {
-            match slot {
-                Slot::One(packed) => {
-                    if self.location(packed)? == at {
-                        return Ok(Names::This);
-                    }
-                    names = Names::Other;
-                }
-                Slot::List(first) => {
-                    let list = self.list(first)?;
-                    names = Names::Other;
-                    for position in self.list_lower(list, of_run.start)?..list.len {
-                        let number = self.list_entry(list, position)?;
-                        if number >= of_run.end {
-                            break;
-                        }
-                        if self.location(self.raw_entry(number)?.at)? == at {
-                            return Ok(Names::This);
-                        }
-                    }
-                }
+            let found = match slot {
+                Slot::One(at) if within.is_at(at, offset) => Names::This,
+                Slot::One(_) => Names::Other,
+                Slot::List(first) => self.names_in_list(first, within, offset)?,
+            };
+            match found {
+                Names::This => return Ok(found),
+                Names::Other => names = found,
+                Names::Nothing => {}
             }
+        }
+        Ok(names)
+    }
+
+    fn names_in_list(&self, first: u64, within: &Within, offset: u32) -> Result<Names> {
+        let list = self.list(first)?;
+        let mut names = Names::Nothing;
+        for position in self.list_lower(list, within.entries.start)?..list.len {
+            let number = self.list_entry(list, position)?;
+            if number >= within.entries.end {
+                break;
+            }
+            if within.is_at(self.raw_entry(number)?.at, offset) {
+                return Ok(Names::This);
+            }
+            names = Names::Other;
         }
         Ok(names)
     }

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::format::index::{
     BUCKET_BYTES, BUCKETS_PER_PAGE, LIST_ITEM_BYTES, LIST_ITEMS_PER_PAGE, SLOTS_PER_BUCKET, Slot,
-    home_bucket, matching_slots, read_bucket, read_list_item,
+    home_bucket, matching_slots, read_list_item, slot_of_bucket,
 };
 
 use super::view::{Index, partition};
@@ -15,7 +15,7 @@ pub(super) struct Probe<'a, B> {
     hash: u64,
     /// The bucket after the one whose slots are in `slots`.
     bucket: u32,
-    slots: [u64; SLOTS_PER_BUCKET],
+    slots: &'a [u8; BUCKET_BYTES],
     /// One bit for each slot that has the tag and was not looked at yet.
     matches: u32,
 }
@@ -25,7 +25,7 @@ impl<'a, B: AsRef<[u8]>> Probe<'a, B> {
     pub(super) fn new(index: &'a Index<B>, hash: u64) -> Probe<'a, B> {
         let bucket = home_bucket(hash, index.header.counts.home_buckets);
         // As if the bucket before it had been full and searched.
-        Probe { index, hash, bucket, slots: [u64::MAX; SLOTS_PER_BUCKET], matches: 0 }
+        Probe { index, hash, bucket, slots: &[u8::MAX; BUCKET_BYTES], matches: 0 }
     }
 
     /// Returns how many buckets were read.
@@ -37,24 +37,23 @@ impl<'a, B: AsRef<[u8]>> Probe<'a, B> {
     pub(super) fn next(&mut self) -> Result<Option<Slot>> {
         loop {
             if self.matches != 0 {
-                let at = self.matches.trailing_zeros();
+                let at = usize::try_from(self.matches.trailing_zeros()).unwrap_or(SLOTS_PER_BUCKET);
                 self.matches &= self.matches.wrapping_sub(1);
-                let slot = usize::try_from(at).ok().and_then(|at| self.slots.get(at));
-                if let Some(slot) = slot.filter(|slot| **slot != 0) {
-                    return Ok(Some(Slot::decode(*slot)));
+                let slot = slot_of_bucket(self.slots, at);
+                if slot != 0 {
+                    return Ok(Some(Slot::decode(slot)));
                 }
                 continue;
             }
-            let full = self.slots.last().is_some_and(|slot| *slot != 0);
-            if !full || self.bucket >= self.index.header.counts.buckets {
+            let is_full = slot_of_bucket(self.slots, SLOTS_PER_BUCKET.saturating_sub(1)) != 0;
+            if !is_full || self.bucket >= self.index.header.counts.buckets {
                 return Ok(None);
             }
-            let bytes = self
+            self.slots = self
                 .index
                 .pages
                 .item::<BUCKET_BYTES, BUCKETS_PER_PAGE>(self.index.sections.buckets, self.bucket.into())?;
-            self.slots = read_bucket(bytes);
-            self.matches = matching_slots(&self.slots, self.hash);
+            self.matches = matching_slots(self.slots, self.hash);
             self.bucket = self.bucket.saturating_add(1);
         }
     }

@@ -272,11 +272,7 @@ impl Segment {
 
 /// Decodes a head of any record but a dictionary's.
 #[inline]
-fn decode_bound(
-    bytes: &[u8],
-    binding: Binding,
-    offset: u32,
-) -> std::result::Result<(Head, Binding), Damage> {
+fn decode_bound(bytes: &[u8], binding: Binding, offset: u32) -> std::result::Result<(Head, Binding), Damage> {
     let head = record::decode_head(bytes, binding, offset)?;
     match head.tag {
         Tag::Dictionary => Err(Damage::Field { what: "record tag", value: head.size.into() }),

@@ -75,7 +75,7 @@ impl State {
     fn prefetch(&self, names: &[Name<'_>]) {
         for layer in &self.layers {
             for name in names {
-                prefetch(layer.home(&name.key));
+                prefetch(layer.bucket_of(layer.hash(&name.key)));
             }
         }
         for layer in &self.layers {

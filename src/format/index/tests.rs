@@ -123,8 +123,11 @@ fn slots_locations_and_rows_come_back_as_they_were_written() {
         let hash = 0x0123_4567_89ab_cdef;
         let slot = Slot::One(at).encode(hash);
         assert_eq!(Slot::decode(slot), Slot::One(Packed::new(ordinal, offset, 0)));
-        let slots = [0, slot, slot ^ (1 << 52), 0, 0, 0, 0, slot];
-        assert_eq!((matching_slots(&slots, 0xdef), matching_slots(&slots, 0xdee)), (0b1000_0010, 0b0000_0100));
+        let slots = write_bucket(&[0, slot, slot ^ (1 << 52), 0, 0, 0, 0, slot]);
+        assert_eq!(
+            (matching_slots(&slots, 0xdef), matching_slots(&slots, 0xdee)),
+            (0b1000_0010, 0b0000_0100)
+        );
         assert_eq!(matching_slots(&slots, 0x1000), 0b0111_1001, "an empty slot has the tag 0");
         let row =
             RawRun { run: RunKey(u64::MAX), first_entry: offset, snapshots: ordinal, at, bytes: 1 << 60 };

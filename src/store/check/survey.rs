@@ -1,7 +1,6 @@
 //! Looks at records: their bytes, and whether the index agrees. Runs in several threads.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use super::finding::{Finding, RecordReport};
 use super::options::{Judge, Judgement, Level, Remark};
@@ -10,14 +9,15 @@ use crate::format::put::{self, PutKind};
 use crate::format::record::{HEAD_LEN, Head, Tag};
 use crate::format::segment::file_name;
 use crate::id::{CommitId, Key, Location, RunKey, SegmentId};
-use crate::index::{Names, hash_key};
+use crate::index::{Names, Within, hash_key};
 use crate::progress::Stop;
 use crate::segment::{Dictionary, Record, Walk};
 use crate::store::Snapshot;
 use crate::store::log::{Notes, Survey};
 use crate::store::state::State;
+use crate::vfs::prefetch;
 
-/// Records that are held against the index together, so that its lines of memory are fetched together.
+/// Records that wait before they are held against the index: by then the lines of memory that they were asked for are there.
 const BATCH: usize = 32;
 
 /// What there is to tell, in the order of the log.
@@ -55,8 +55,15 @@ pub(super) struct Noted {
     pub(super) broken: bool,
     pub(super) told: Vec<Told>,
     queue: Vec<Seen>,
-    /// The run of the last record, and which entries of each layer are of that run: neighbours in the log mostly share it.
-    run: Option<(RunKey, Vec<Range<u32>>)>,
+    within: Option<Numbers>,
+}
+
+/// The run and the segment of the last record, and how each layer numbers them: neighbours in the log mostly share both.
+#[derive(Debug)]
+struct Numbers {
+    run: RunKey,
+    segment: SegmentId,
+    layers: Vec<Within>,
 }
 
 impl Notes for Noted {
@@ -138,6 +145,9 @@ impl Survey for Inspect<'_> {
         if self.level == Level::Content && seen.kind == Some(PutKind::Snapshot) {
             return self.judge(walk, head, seen, notes);
         }
+        for layer in &self.state.layers {
+            prefetch(layer.bucket_of(seen.hash));
+        }
         notes.queue.push(seen);
         if notes.queue.len() >= BATCH { self.compare(notes) } else { Ok(()) }
     }
@@ -213,7 +223,7 @@ impl Inspect<'_> {
     /// Decodes the payload of a live snapshot and lets the caller judge it.
     fn judge(&self, walk: &mut Walk<'_>, head: &Head, mut seen: Seen, notes: &mut Noted) -> Result<()> {
         self.compare(notes)?;
-        let newest = self.newest(&seen, &mut notes.run)?;
+        let newest = self.newest(&seen, &mut notes.within)?;
         if newest == Newest::This {
             let dictionary = walk.dictionary();
             let data = Cow::Borrowed(walk.data(seen.at.offset, head)?);
@@ -243,12 +253,8 @@ impl Inspect<'_> {
     /// Holds the records that wait against the index.
     fn compare(&self, notes: &mut Noted) -> Result<()> {
         let mut queue = std::mem::take(&mut notes.queue);
-        for layer in &self.state.layers {
-            let lines = queue.iter().map(|seen| layer.warm(seen.hash));
-            std::hint::black_box(lines.fold(0u8, |all, line| all ^ line));
-        }
         for seen in &mut queue {
-            let newest = self.newest(seen, &mut notes.run)?;
+            let newest = self.newest(seen, &mut notes.within)?;
             self.note(seen, newest, notes);
         }
         queue.clear();
@@ -256,15 +262,15 @@ impl Inspect<'_> {
         Ok(())
     }
 
-    fn newest(&self, seen: &Seen, run: &mut Option<(RunKey, Vec<Range<u32>>)>) -> Result<Newest> {
-        match self.find(seen, run) {
+    fn newest(&self, seen: &Seen, within: &mut Option<Numbers>) -> Result<Newest> {
+        match self.find(seen, within) {
             // The page was reported when the index was verified.
             Err(Error::Damaged { .. }) => Ok(Newest::Unknown),
             newest => newest,
         }
     }
 
-    fn find(&self, seen: &Seen, run: &mut Option<(RunKey, Vec<Range<u32>>)>) -> Result<Newest> {
+    fn find(&self, seen: &Seen, within: &mut Option<Numbers>) -> Result<Newest> {
         let (state, key, at) = (self.state, &seen.key, seen.at);
         let known = |found: Option<Location>| match found {
             Some(found) if found == at => Newest::This,
@@ -280,14 +286,16 @@ impl Inspect<'_> {
         {
             return Ok(known(Some(entry.at)));
         }
-        if run.as_ref().is_none_or(|(last, _)| *last != key.run) {
-            let ranges: Result<Vec<_>> =
-                state.layers.iter().map(|layer| layer.range_of_run(key.run)).collect();
-            *run = Some((key.run, ranges?));
-        }
-        let ranges = run.iter().flat_map(|(_, ranges)| ranges);
-        for (layer, of_run) in state.layers.iter().zip(ranges) {
-            match layer.names(seen.hash, of_run, at)? {
+        let numbers = match within {
+            Some(numbers) if (numbers.run, numbers.segment) == (key.run, at.segment) => numbers,
+            _ => {
+                let layers: Result<Vec<_>> =
+                    state.layers.iter().map(|layer| layer.within(key.run, at.segment)).collect();
+                within.insert(Numbers { run: key.run, segment: at.segment, layers: layers? })
+            }
+        };
+        for (layer, within) in state.layers.iter().zip(&numbers.layers) {
+            match layer.names(seen.hash, within, at.offset)? {
                 Names::Nothing => {}
                 Names::This => return Ok(Newest::This),
                 // Whose it is, only a lookup can say.

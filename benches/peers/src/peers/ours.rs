@@ -203,7 +203,7 @@ impl Session for &Unverified {
     fn batch(&mut self, ids: &[&str], see: See<'_>) -> Option<()> {
         for ids in ids.chunks(32) {
             let keys: Vec<ObjectKey> = ids.iter().map(|id| ObjectKey::of(id.as_bytes())).collect();
-            keys.iter().for_each(|key| prefetch(self.index.home(key)));
+            keys.iter().for_each(|key| prefetch(self.index.bucket_of(self.index.hash(key))));
             for at in keys.iter().filter_map(|key| self.index.likely(key)) {
                 if let Some(segment) = self.segments.open_already(at.segment) {
                     segment.prefetch(at.offset);

@@ -10,7 +10,10 @@ import sys
 
 # What a figure is held against: the first pattern that matches its name, then the floor's name.
 FLOORS = [
-    (r"(scan/[^/]+)/.*", r"\1/floor"),
+    (r"(scan/[^/]+)/check of the content, jobs (\d+)", r"\1/decompression, jobs \2"),
+    (r"(scan/[^/]+)/check, jobs (\d+)", r"\1/floor, jobs \2"),
+    (r"(scan/[^/]+)/log order, verified", r"\1/floor, jobs 1"),
+    (r"(scan/[^/]+)/by run, decoded", r"\1/decompression, jobs 1"),
     (r"open/\d+/commit.*", "open/floor/two synced writes"),
     (r"open/\d+/store get", "open/floor/cat as a process"),
     (r"import/(?:first|second)/[^/]+/jobs (\d+)", r"import/floor/read \1"),

@@ -10,9 +10,9 @@ import json
 import math
 import sys
 
-MORE_IS_BETTER = {"scan, MB/s"}
+MORE_IS_BETTER = {"scan, MB/s", "check, MB/s"}
 ORDER = ["newest, ns", "by run, ns", "closest later, ns", "batch, ns", "absent, ns", "1 threads, ns", "2 threads, ns", "open, us",
-         "scan, MB/s", "load, s", "bytes / files"]
+         "scan, MB/s", "check, MB/s", "load, s", "bytes / files"]
 COLOURS = ["#1f77b4", "#17becf", "#9467bd", "#d62728", "#ff7f0e", "#8c564b", "#2ca02c", "#7f7f7f", "#bcbd22", "#e377c2", "#000000"]
 
 

@@ -122,6 +122,13 @@ pub(crate) fn scan(kind: &Kind, peer: &dyn Peer, data: &Data) -> Option<f64> {
     Some(data.bytes as f64 / start.elapsed().as_secs_f64() / 1e6)
 }
 
+/// Megabytes of files a second that the store itself verifies.
+pub(crate) fn check(peer: &dyn Peer, data: &Data) -> Option<f64> {
+    let start = Instant::now();
+    peer.session().check()?;
+    Some(data.bytes as f64 / start.elapsed().as_secs_f64() / 1e6)
+}
+
 pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

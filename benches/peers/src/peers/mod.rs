@@ -45,6 +45,11 @@ pub(crate) trait Session {
 
     /// Every snapshot once, in whatever order is fastest.
     fn scan(&mut self, see: See<'_>) -> Option<()>;
+
+    /// The store's own verification of all that it holds, on all cores if it can.
+    fn check(&mut self) -> Option<()> {
+        None
+    }
 }
 
 /// A kind of store.

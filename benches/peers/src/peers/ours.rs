@@ -8,8 +8,10 @@ use std::sync::Arc;
 use stix_store::format::segment::parse_file_name;
 use stix_store::id::{Key, Location, SegmentId};
 use stix_store::index::{FileKind, Found, Index, RecordKeys};
+use stix_store::progress::Stop;
 use stix_store::segment::{Opened, SegmentRef, Segments, Step};
 use stix_store::store::PutKind;
+use stix_store::store::check::{CheckOptions, CheckSink, Finding, SegmentReport, check};
 use stix_store::vfs::{Map, ReadVfs, disk::Disk, prefetch};
 use stix_store::{
     Body, Compression, CreateOptions, Instant, ObjectKey, Put, Result, RunKey, Store, StoreId, View, When,
@@ -122,6 +124,26 @@ impl Session for &Verified {
             }
         }
         Some(())
+    }
+
+    fn check(&mut self) -> Option<()> {
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        let options = CheckOptions { jobs, ..CheckOptions::default() };
+        check(&self.vfs, &options, &mut Clean, &Stop::default()).unwrap();
+        Some(())
+    }
+}
+
+/// A check that finds nothing.
+struct Clean;
+
+impl CheckSink for Clean {
+    fn finding(&mut self, finding: &Finding) -> Result<()> {
+        panic!("{}", finding.detail)
+    }
+
+    fn segment(&mut self, _: &SegmentReport) -> Result<()> {
+        Ok(())
     }
 }
 

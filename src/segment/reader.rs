@@ -1,4 +1,4 @@
-//! One segment file open for reading: mapped if sealed, by positioned reads while it grows.
+//! One segment file open for reading: mapped as far as it is final, by positioned reads behind that.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +14,7 @@ use crate::format::segment::{self, HEADER_BYTES, HEADER_LEN, SegmentHeader};
 use crate::id::{DictionaryId, SegmentId, StoreId};
 use crate::vfs::{Map, ReadFile, prefetch};
 
-/// Reads of a sealed segment after which it is mapped: to map it, and to touch its pages for the first time, costs more than
+/// Reads of a segment after which it is mapped: to map it, and to touch its pages for the first time, costs more than
 /// the two reads that a single lookup needs.
 const MAP_AFTER: u32 = 4;
 /// Bytes of a positioned read: most records are shorter, so that one read does.
@@ -106,15 +106,17 @@ pub struct Segment {
     header: std::result::Result<SegmentHeader, Damage>,
     bindings: Bindings,
     file: Arc<dyn ReadFile>,
-    sealed: bool,
+    /// Bytes that may be mapped, from the front: those that are durable and never written again.
+    final_bytes: u64,
     map: OnceLock<Map>,
     /// Positioned reads of heads and records so far, up to [`MAP_AFTER`].
     reads: AtomicU32,
 }
 
 impl Segment {
-    /// Opens a segment. If it is `sealed`, it is mapped once it is read more than a few times; a header that is damaged does not stop it, as everything else is
-    /// known from the store (`dictionaries`: all that it knows).
+    /// Opens a segment. Its first `final_bytes` bytes, or all that there are, are mapped once it is read more than a few times;
+    /// they must be durable, and never be written again. A header that is damaged stops nothing, as everything else is known
+    /// from the store (`dictionaries`: all that it knows).
     ///
     /// # Errors
     /// Failures of reading, and `UnsupportedVersion`.
@@ -122,7 +124,7 @@ impl Segment {
         file: Arc<dyn ReadFile>,
         id: SegmentId,
         store: StoreId,
-        sealed: bool,
+        final_bytes: u64,
         dictionaries: &dyn Fn() -> Vec<DictionaryId>,
     ) -> Result<Segment> {
         let mut bytes = [0u8; HEADER_BYTES];
@@ -141,20 +143,33 @@ impl Segment {
             all
         };
         let bindings = Bindings::new(store, id, &candidates);
-        Ok(Segment { id, header, bindings, file, sealed, map: OnceLock::new(), reads: AtomicU32::new(0) })
+        Ok(Segment {
+            id,
+            header,
+            bindings,
+            file,
+            final_bytes,
+            map: OnceLock::new(),
+            reads: AtomicU32::new(0),
+        })
     }
 
-    /// Returns the map of a sealed segment that is read often enough to be worth one.
+    /// Returns the map of a segment that is read often enough to be worth one.
     #[inline]
     fn map(&self) -> Result<Option<&Map>> {
         if let Some(map) = self.map.get() {
             return Ok(Some(map));
         }
-        if !self.sealed || self.reads.fetch_add(1, Ordering::Relaxed) < MAP_AFTER {
+        if self.final_bytes == 0 || self.reads.fetch_add(1, Ordering::Relaxed) < MAP_AFTER {
             return Ok(None);
         }
-        let map = self.file.map(self.file.len()?)?;
+        let map = self.file.map(self.file.len()?.min(self.final_bytes))?;
         Ok(Some(self.map.get_or_init(|| map)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.map.get().is_some()
     }
 
     /// Returns its number.
@@ -205,8 +220,9 @@ impl Segment {
     /// Failures of reading.
     pub fn head(&self, offset: u32) -> Result<std::result::Result<Head, Damage>> {
         let mut buffer = [0u8; HEAD_BYTES];
-        let bytes = if let Some(map) = self.map()? {
-            slice(map, offset, HEAD_BYTES)
+        let mapped = self.map()?.map(|map| slice(map, offset, HEAD_BYTES));
+        let bytes = if let Some(bytes) = mapped.filter(|bytes| bytes.len() == HEAD_BYTES) {
+            bytes
         } else {
             let got = self.file.read_at(&mut buffer, offset.into())?;
             buffer.get(..got).unwrap_or_default()
@@ -232,18 +248,21 @@ impl Segment {
     /// Failures of reading.
     #[inline]
     pub fn open_record(&self, offset: u32) -> Result<std::result::Result<Opened<'_>, Damage>> {
-        let bytes = if let Some(map) = self.map()? {
+        if let Some(map) = self.map()? {
             let bytes = slice(map, offset, usize::MAX);
             // So that the data comes while its head is waited for.
             prefetch(slice(bytes, 0, PREFETCH_BYTES));
-            Cow::Borrowed(bytes)
-        } else {
-            let mut bytes = vec![0u8; READ_BYTES];
-            let got = self.file.read_at(&mut bytes, offset.into())?;
-            bytes.truncate(got);
-            Cow::Owned(bytes)
-        };
-        Ok(Opened::new(self, offset, bytes))
+            match Opened::new(self, offset, Cow::Borrowed(bytes)) {
+                // What was appended since is read.
+                Ok(opened) if opened.is_cut() => {}
+                Err(_) if bytes.len() < HEAD_BYTES => {}
+                opened => return Ok(opened),
+            }
+        }
+        let mut bytes = vec![0u8; READ_BYTES];
+        let got = self.file.read_at(&mut bytes, offset.into())?;
+        bytes.truncate(got);
+        Ok(Opened::new(self, offset, Cow::Owned(bytes)))
     }
 
     /// Asks the processor for the first lines of a record that is about to be read. Does nothing where it is not mapped.

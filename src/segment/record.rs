@@ -13,7 +13,7 @@ use crate::id::DictionaryId;
 pub struct Record<'s> {
     /// Its head.
     pub head: Head,
-    /// Its data; borrowed from the map of a sealed segment.
+    /// Its data; borrowed from the map where the segment is mapped.
     pub data: Cow<'s, [u8]>,
     /// The dictionary that its payload may need.
     pub dictionary: DictionaryId,
@@ -48,6 +48,12 @@ impl<'s> Opened<'s> {
     ) -> std::result::Result<Opened<'s>, Damage> {
         let (head, binding) = segment.bindings().decode_head(&bytes, offset)?;
         Ok(Opened { segment, offset, head, binding, bytes })
+    }
+
+    /// Tells whether some of the record is not at hand.
+    #[inline]
+    pub(super) fn is_cut(&self) -> bool {
+        usize::try_from(self.head.size).map_or(true, |size| size > self.bytes.len())
     }
 
     /// Returns the head.

@@ -22,6 +22,8 @@ pub struct Segments {
     store: StoreId,
     ids: Vec<SegmentId>,
     active: Option<SegmentId>,
+    /// Bytes of the active one that are final.
+    final_bytes: u32,
     mapped: bool,
     slots: Slots,
     dictionaries: Arc<Dictionaries>,
@@ -60,14 +62,16 @@ impl Deref for SegmentRef<'_> {
 }
 
 impl Segments {
-    /// A set of the segments `ids`, ascending. `active`, if any, may still grow: it is never mapped.
+    /// A set of the segments `ids`, ascending. `active`, if any, may still grow: only so many of its first bytes are durable, never
+    /// to be written again, and may be mapped.
     pub fn new(
         vfs: Arc<dyn ReadVfs>,
         store: StoreId,
         ids: Vec<SegmentId>,
-        active: Option<SegmentId>,
+        active: Option<(SegmentId, u32)>,
         before: Option<&Segments>,
     ) -> Segments {
+        let (active, final_bytes) = (active.map(|(id, _)| id), active.map_or(0, |(_, len)| len));
         debug_assert!(ids.is_sorted(), "segment numbers ascend");
         let slots = if ids.len() <= MAPPED_SEGMENTS_MAX {
             Slots::Fixed(ids.iter().map(|id| carry_over(before, *id, active)).collect())
@@ -75,7 +79,7 @@ impl Segments {
             Slots::Recent(Mutex::default())
         };
         let dictionaries = before.map(|before| before.dictionaries.clone()).unwrap_or_default();
-        Segments { vfs, store, ids, active, mapped: true, slots, dictionaries }
+        Segments { vfs, store, ids, active, final_bytes, mapped: true, slots, dictionaries }
     }
 
     /// The same set, nothing of it mapped: an error of the disk is then an error and not a signal. For those who read
@@ -83,7 +87,7 @@ impl Segments {
     #[must_use]
     pub fn unmapped(&self) -> Segments {
         let ids = self.ids.clone();
-        let set = Segments::new(self.vfs.clone(), self.store, ids, self.active, None);
+        let set = Segments::new(self.vfs.clone(), self.store, ids, self.growing(), None);
         Segments { mapped: false, ..set }
     }
 
@@ -91,8 +95,12 @@ impl Segments {
     #[must_use]
     pub fn without(&self, gone: &BTreeSet<SegmentId>) -> Segments {
         let ids = self.ids.iter().filter(|id| !gone.contains(id)).copied().collect();
-        let active = self.active.filter(|id| !gone.contains(id));
+        let active = self.growing().filter(|(id, _)| !gone.contains(id));
         Segments::new(self.vfs.clone(), self.store, ids, active, Some(self))
+    }
+
+    fn growing(&self) -> Option<(SegmentId, u32)> {
+        self.active.map(|id| (id, self.final_bytes))
     }
 
     /// Returns the numbers of all segments, ascending.
@@ -183,9 +191,13 @@ impl Segments {
 
     fn open(&self, id: SegmentId) -> Result<Option<Arc<Segment>>> {
         let Some(file) = self.vfs.open(&segment::file_name(id))? else { return Ok(None) };
-        let sealed = self.mapped && self.active != Some(id);
+        let final_bytes = match self.active {
+            _ if !self.mapped => 0,
+            Some(active) if active == id => self.final_bytes.into(),
+            _ => u64::MAX,
+        };
         let all = || self.known_dictionaries();
-        Segment::open(file, id, self.store, sealed, &all).map(|segment| Some(Arc::new(segment)))
+        Segment::open(file, id, self.store, final_bytes, &all).map(|segment| Some(Arc::new(segment)))
     }
 
     /// Returns the ids of the dictionaries that the store has copies of beside its segments.

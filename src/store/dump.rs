@@ -26,7 +26,7 @@ const LINE_BYTES: usize = 16;
 /// `NoStore`, failures of reading and of `out`. Damage is shown, not an error.
 pub fn dump(vfs: &Arc<dyn ReadVfs>, segment: SegmentId, out: &mut dyn Write) -> Result<bool> {
     let config = load_true_config(vfs, &mut Vec::new())?;
-    let segments = Segments::new(vfs.clone(), config.store, vec![segment], Some(segment), None);
+    let segments = Segments::new(vfs.clone(), config.store, vec![segment], Some((segment, 0)), None);
     let Some(segment) = segments.get(segment)? else { return Ok(false) };
     let mut dump = Dump { segment: &segment, out };
     dump.header()?;

@@ -213,6 +213,9 @@ fn load_state(
     let (active, sealed_len) = active_segment(vfs, &layers, &ids)?;
     // Where the index reaches the end of the last segment, and that one is sealed, nothing can have come since.
     let has_tail = sealed_len != Some(covered.end) || ids.last() != Some(&covered.at.segment);
+    // What the index covers was durable before the index was.
+    let final_bytes = |id| if covered.at.segment == id { covered.end } else { 0 };
+    let active = active.map(|id| (id, final_bytes(id)));
     let segments = Segments::new(vfs.clone(), config.store, ids, active, None);
     let position = LogPosition {
         link: CommitLink { id: covered.commit, at: covered.at, data_crc: covered.data_crc },

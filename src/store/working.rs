@@ -88,7 +88,7 @@ impl Working {
         if let Err(at) = ids.binary_search(&segment) {
             ids.insert(at, segment);
         }
-        let set = Segments::new(inner.read.clone(), inner.config.store, ids, Some(segment), Some(known));
+        let set = Segments::new(inner.read.clone(), inner.config.store, ids, Some((segment, 0)), Some(known));
         self.state.segments = Arc::new(set);
     }
 

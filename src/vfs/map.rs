@@ -1,8 +1,8 @@
 //! Mapped files, and prefetching from them: the only `unsafe` of the crate.
 //!
-//! What it rests on: a mapping is made only of files that are complete, synced and never written again:
-//! sealed segments, and index files that were published by a rename. Nothing in the [`Vfs`](super::Vfs)
-//! could write into one, since it has neither `write_at` nor `set_len`. The file being appended to is read with
+//! What it rests on: a mapping is made only of bytes that are synced and never written again: sealed segments, of the one
+//! that grows what a published index covers, and index files that were published by a rename. Nothing in the
+//! [`Vfs`](super::Vfs) could write into them, since it has neither `write_at` nor `set_len`. What is appended later is read with
 //! [`ReadFile::read_at`](super::ReadFile::read_at), and so is everything that scans: an error of the
 //! device is then an error, not a signal.
 //!
@@ -45,8 +45,8 @@ impl Mapped {
         };
         #[expect(unsafe_code, reason = "there is no safe way to map a file; see the module's documentation")]
         // SAFETY: the bytes must not change while they are mapped. This is upheld by the rule that only
-        // complete, synced files which are never written again are mapped, and by the shape of `Vfs`,
-        // which cannot write into an existing file. Removing or renaming a file leaves its mapping
+        // synced bytes which are never written again are mapped, and by the shape of `Vfs`, which can append
+        // to a file and not write into it. Removing or renaming a file leaves its mapping
         // intact. The length was checked above, so no page lies past the end. What remains is another
         // program writing into the store, against its lock: changed bytes are then caught by the
         // checksums or returned as they are, and a truncated file ends this process with SIGBUS.

@@ -106,7 +106,7 @@ pub trait ReadFile: Debug + Send + Sync {
         let _ = (offset, len);
     }
 
-    /// Maps the first `len` bytes. Only for files that are complete and never written again: see
+    /// Maps the first `len` bytes. Only for bytes that are durable and never written again: see
     /// `map.rs` for what that rests on. A file shorter than `len` is an error.
     ///
     /// # Errors

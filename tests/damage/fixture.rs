@@ -249,7 +249,7 @@ fn survey(mut fixture: Fixture, store_id: StoreId) -> Fixture {
     for path in fixture.segments() {
         let number = path.trim_start_matches("data/").trim_end_matches(".seg").parse().unwrap();
         let file = fixture.mem.open(&path).unwrap().unwrap();
-        let segment = Segment::open(file, SegmentId(number), store_id, false, &Vec::new).unwrap();
+        let segment = Segment::open(file, SegmentId(number), store_id, 0, &Vec::new).unwrap();
         let mut walk = segment.walk(None).unwrap();
         let (mut units, mut end) = (Vec::new(), 0);
         while let Some(step) = walk.step().unwrap() {

@@ -47,6 +47,35 @@ fn a_commit_whose_checkpoint_fails_is_acknowledged_and_the_next_one_tries_again(
 }
 
 #[test]
+fn what_the_index_covers_of_the_last_segment_is_mapped_and_what_comes_later_is_read() {
+    // Where the last commit of an import made a checkpoint, closing had nothing to write, so nothing said that the segment
+    // grows no more: each lookup in it was a system call for ever after.
+    let mem = Mem::new();
+    let store = Store::create_on(Arc::new(mem.clone()), &options(1 << 20, Compression::None)).unwrap();
+    let mut one = writer(&store);
+    let count = u32::try_from(TAIL_MAX_RECORDS).unwrap();
+    for number in 0..count {
+        put(&mut one, number, 1, b"x");
+    }
+    one.commit().unwrap();
+    let covered = mem.paths().into_iter().filter(|path| path.starts_with("index.")).count();
+    assert_eq!(covered, 1, "the commit made a checkpoint");
+    // The same segment goes on.
+    put(&mut one, count, 1, b"later");
+    one.commit().unwrap();
+    drop(one);
+
+    let view = reopen(&mem).view();
+    let last = *view.parts().1.segments.ids().last().unwrap();
+    for number in (0..10).chain(count - 10..=count) {
+        let expect: &[u8] = if number == count { b"later" } else { b"x" };
+        assert_eq!(view.latest(id(number)).unwrap().unwrap().body().unwrap(), expect, "{number}");
+    }
+    assert!(view.parts().1.segments.require(last).unwrap().is_mapped());
+    assert!(!view.without_maps().parts().1.segments.require(last).unwrap().is_mapped());
+}
+
+#[test]
 fn a_stray_file_named_like_the_last_segment_does_not_stop_writing() {
     // `data/4294967295.seg`, whatever it held, took all numbers that segments can have: every commit ended with "segment
     // number is too large".

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the benchmarks: the store beside its peers (peers), then its parts (lookup, scan, open, import, compress), or those named.
+# Runs the benchmarks: the store beside its peers (peers), then its parts (lookup, scan, open, import, restore, compress), or those named.
 # Prints for each part its median and the ratio to a floor measured beside it; for the peers one table of ratios with the
 # smallest and largest of at least five runs, also as target/bench/peers.json and as a page with plots, target/bench/peers.html.
 # usage: tools/bench.sh [NAME...]
@@ -9,17 +9,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(peers lookup scan open import compress)
+[ ${#names[@]} -gt 0 ] || names=(peers lookup scan open import restore compress)
 
+mkdir -p target/bench
 peers() {
-    mkdir -p target/bench
     local out=$PWD/target/bench sizes=${PEERS_SIZES:-10000,100000,200000,1000000} rounds=${PEERS_ROUNDS:-5}
     (cd benches/peers && cargo build --quiet --locked --release --no-default-features --features "${PEERS_FEATURES-rocksdb}")
     target/peers/release/stix-store-peers --sizes "$sizes" --rounds "$rounds" --json "$out/peers.json"
     # Growth alone: small files, so that ten times as many snapshots fit.
     [ -n "${PEERS_SIZES:-}" ] || target/peers/release/stix-store-peers --sizes 10000000 --payload 64 \
         --only "store,store unverified" --rounds "$rounds" --json "$out/small.json"
-    tools/peers.py "$out"/peers.json "$out"/peers.html
+    tools/peers.py "$out"/peers.html "$out"/peers.json $([ -n "${PEERS_SIZES:-}" ] || echo "$out"/small.json)
 }
 
 for name in "${names[@]}"; do
@@ -29,6 +29,7 @@ for name in "${names[@]}"; do
     fi
     since=$(date +%s)
     # Criterion's own report goes away: what it measured is read from its files.
-    cargo bench --quiet --locked --bench "$name" | grep -vE '^(lookup|scan|open|import)/|^ +|^Found|^Gnuplot|^Benchmarking|^$' || true
+    cargo bench --quiet --locked --bench "$name" > target/bench/"$name".log
+    grep -vE '^(lookup|scan|open|import|restore)/|^ +|^Found|^Gnuplot|^Benchmarking|^$' target/bench/"$name".log || true
     tools/bench.py "$since"
 done

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the table of ratios of a run of benches/peers, and writes it as a page with plots that needs nothing else.
 
-usage: tools/peers.py FIGURES.json PAGE.html    (tools/bench.sh calls this)
+usage: tools/peers.py PAGE.html FIGURES.json...    (tools/bench.sh calls this)
 A ratio says how many times the store is better than the other one: faster, or smaller.
 """
 import collections
@@ -16,12 +16,39 @@ ORDER = ["newest, ns", "by run, ns", "closest later, ns", "batch, ns", "absent, 
 COLOURS = ["#1f77b4", "#17becf", "#9467bd", "#d62728", "#ff7f0e", "#8c564b", "#2ca02c", "#7f7f7f", "#bcbd22", "#e377c2", "#000000"]
 
 
+# What the store is to reach: measure, whose, how many times better than whom.
+GOALS = [(what, "store unverified", times, peer) for what in ("newest, ns", "by run, ns", "closest later, ns")
+         for times, peer in ((5, "lmdb"), (4, "cdb64"), (3, "odht log"))]
+GOALS += [("newest, ns", "store", 2.5, "lmdb"), ("by run, ns", "store", 2.5, "lmdb"), ("closest later, ns", "store", 2, "lmdb"),
+          ("batch, ns", "store unverified", 8, "lmdb"), ("batch, ns", "store", 4, "lmdb"), ("absent, ns", "store", 12, "lmdb"),
+          ("open, us", "store", 1, "lmdb"), ("scan, MB/s", "store", 0.8, "floor"), ("check, MB/s", "store", 4, "rocksdb"),
+          ("bytes / files", "store zstd", 5, "lmdb")]
+
+
 def ratio(what, ours, theirs):
-    return ours / theirs if what in MORE_IS_BETTER else theirs / ours
+    better, worse = (ours, theirs) if what in MORE_IS_BETTER else (theirs, ours)
+    return better / worse if worse else math.inf
+
+
+def goals(figures):
+    """Rows: snapshots, measure, store, how many times better than whom, the goal, and whether it is met."""
+    known = {(f["size"], f["measure"], f["store"]): f["median"] for f in figures}
+    for size in sorted({f["size"] for f in figures}):
+        for what, own, times, peer in GOALS:
+            ours, theirs = known.get((size, what, own)), known.get((size, what, peer))
+            if ours and theirs:
+                reached = ratio(what, ours, theirs)
+                yield [size, what, own, f"{reached:.2f} x {peer}", f"{times}", "met" if reached >= times else "MISSED"]
+        one, two = (known.get((size, f"{threads} threads, ns", "store")) for threads in (1, 2))
+        if one and two:
+            yield [size, "two threads", "store", f"{one / two:.2f} x one", "1.9", "met" if one / two >= 1.9 else "MISSED"]
+        absent = known.get((size, "absent, ns", "store"))
+        if absent:
+            yield [size, "absent, ns", "store", f"{absent:.0f} ns", "80 at most", "met" if absent <= 80 else "MISSED"]
 
 
 def table(figures):
-    """Rows: size, measure, store, median, min, max, ratio to the verified store, ratio to the unverified one."""
+    """Rows: size, measure, store, median, min, max, runs, ratio to the verified store, ratio to the unverified one."""
     known = {(f["size"], f["measure"], f["store"]): f for f in figures}
     rank = lambda f: (f["size"], ORDER.index(f["measure"]) if f["measure"] in ORDER else len(ORDER), f["measure"])
     for f in sorted(figures, key=rank):
@@ -30,7 +57,7 @@ def table(figures):
             ours = known.get((f["size"], f["measure"], own))
             same = f["store"].startswith("store")
             ratios.append(f"{ratio(f['measure'], ours['median'], f['median']):.2f}" if ours and not same else "")
-        yield [f["size"], f["measure"], f["store"], *(f"{f[k]:.4g}" for k in ("median", "min", "max")), *ratios]
+        yield [f["size"], f["measure"], f["store"], *(f"{f[k]:.4g}" for k in ("median", "min", "max")), f["runs"], *ratios]
 
 
 def plot(what, figures):
@@ -61,21 +88,39 @@ def plot(what, figures):
     return "".join(out) + "</svg>"
 
 
-def main():
-    run = json.load(open(sys.argv[1], encoding="utf-8"))
-    heads = ["snapshots", "measure", "store", "median", "min", "max", "store is better by", "unverified by"]
-    rows = [[str(cell) for cell in row] for row in table(run["figures"])]
-    widths = [max(len(row[place]) for row in [heads, *rows]) for place in range(len(heads))]
-    print(run["machine"])
-    for row in [heads, *rows]:
+def print_table(heads, rows):
+    rows = [[str(cell) for cell in row] for row in [heads, *rows]]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(heads))]
+    for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
-    cells = lambda row, tag: "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
-    with open(sys.argv[2], "w", encoding="utf-8") as page:
+
+
+def html_table(heads, rows):
+    cells = lambda row, tag: "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in row) + "</tr>"
+    return f"<table>{cells(heads, 'th')}{''.join(cells(row, 'td') for row in rows)}</table>"
+
+
+def main():
+    runs = [json.load(open(path, encoding="utf-8")) for path in sys.argv[2:]]
+    for run in runs:
+        if run["payload"]:
+            for f in run["figures"]:
+                f["store"] += f", files of {run['payload']} B"
+    figures = [f for run in runs for f in run["figures"]]
+    rows, met = list(table(figures)), list(goals(figures))
+    heads = ["snapshots", "measure", "store", "median", "min", "max", "runs", "store is better by", "unverified by"]
+    goal_heads = ["snapshots", "measure", "store", "reached", "goal", ""]
+    print(runs[0]["machine"])
+    print_table(heads, rows)
+    print()
+    print_table(goal_heads, met)
+    with open(sys.argv[1], "w", encoding="utf-8") as page:
         page.write('<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>store and its peers</title><style>'
                    "body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}"
                    "svg text{font-size:12px}</style></head><body><h1>The store and its peers</h1>"
-                   f"<p>{html.escape(run['machine'])}</p>{''.join(plot(what, run['figures']) for what in ORDER)}"
-                   f"<table>{cells(heads, 'th')}{''.join(cells(row, 'td') for row in rows)}</table></body></html>\n")
+                   f"<p>{html.escape(str(runs[0]['machine']))}</p><h2>Goals</h2>{html_table(goal_heads, met)}"
+                   f"<h2>Growth</h2>{''.join(plot(what, figures) for what in ORDER)}"
+                   f"<h2>All figures</h2>{html_table(heads, rows)}</body></html>\n")
 
 
 main()

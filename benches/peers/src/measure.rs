@@ -1,4 +1,4 @@
-//! One measurement of one store. Every answer is compared with the file's bytes first, untimed.
+//! One measurement of one store. One question in 97 is asked first, untimed, and its answers compared with the files' bytes.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -48,7 +48,7 @@ fn ask(session: &mut dyn Session, what: &str, slice: &[Question]) -> Option<()> 
             "newest" => session.newest(&question.id, &mut see)?,
             "by run" => session.at(&question.id, question.run, &mut see),
             "closest later" => session.after(&question.id, question.before, &mut see)?,
-            _ => session.absent(&question.absent, &mut see),
+            _ => session.absent(&question.absent, &mut see)?,
         }
     }
     black_box(sum);

@@ -34,8 +34,8 @@ pub(crate) trait Session {
     fn after(&mut self, id: &str, after: Instant, see: See<'_>) -> Option<()>;
 
     /// An id that is not there, in the fastest way to find that out.
-    fn absent(&mut self, id: &str, see: See<'_>) {
-        let _ = self.newest(id, see);
+    fn absent(&mut self, id: &str, see: See<'_>) -> Option<()> {
+        self.newest(id, see)
     }
 
     /// Many newest ones.

@@ -61,7 +61,7 @@ struct Log {
 }
 
 pub(super) fn load(dir: &Path, data: &Data) {
-    let mut table = HashTableOwned::<Objects>::with_capacity(data.records.len(), 87);
+    let mut table = HashTableOwned::<Objects>::with_capacity(data.records.len(), 70);
     let mut out = BufWriter::with_capacity(1 << 20, File::create(dir.join("log")).unwrap());
     let mut newest = std::collections::HashMap::new();
     let mut at = 0u64;

@@ -5,6 +5,8 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
+use stix_store::format::put::{self, Codec};
+use stix_store::format::record::Tag;
 use stix_store::format::segment::parse_file_name;
 use stix_store::id::{Key, Location, SegmentId};
 use stix_store::index::{FileKind, Found, Index, RecordKeys};
@@ -111,7 +113,8 @@ impl Session for &Verified {
         Some(())
     }
 
-    /// In the order of the log, every checksum verified; what is seen is a record, its payload not decoded.
+    /// In the order of the log, every checksum verified. Not of a compressed store: there it would have to decompress, and a look at
+    /// the compressed payloads is no answer.
     fn scan(&mut self, see: See<'_>) -> Option<()> {
         for id in segment_ids(&self.vfs) {
             let segments = Segments::new(self.vfs.clone(), STORE_ID, vec![id], None, None).unmapped();
@@ -120,7 +123,13 @@ impl Session for &Verified {
             while let Some(step) = walk.step().unwrap() {
                 let Step::Record { offset, head } = step else { panic!("a gap in a new store") };
                 walk.verify(offset, &head).unwrap().unwrap();
-                see(&[]);
+                if head.tag == Tag::Put {
+                    let put = put::decode(walk.data(offset, &head).unwrap()).unwrap();
+                    if put.codec != Codec::Raw {
+                        return None;
+                    }
+                    see(put.payload);
+                }
             }
         }
         Some(())
@@ -200,7 +209,7 @@ impl Unverified {
         if find(&ObjectKey::of(id.as_bytes()), &keys).unwrap().is_some()
             && let Some(opened) = keys.last.take()
         {
-            let put = stix_store::format::put::decode(opened.unverified()).unwrap();
+            let put = put::decode(opened.unverified()).unwrap();
             see(put.payload);
         }
     }

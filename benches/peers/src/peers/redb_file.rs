@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use redb::{ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, TableDefinition};
 use stix_store::{Instant, RunKey};
 
 use super::{Peer, See, Session, last_of, object};
@@ -10,16 +10,12 @@ use crate::data::{Data, key_of};
 
 const TABLE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("snapshots");
 
-struct Redb(Database);
+struct Redb(ReadOnlyDatabase);
 
 struct Reader(ReadOnlyTable<&'static [u8; 32], &'static [u8]>);
 
-fn file(dir: &Path) -> Database {
-    redb::Builder::new().set_cache_size(4 << 30).create(dir.join("redb")).unwrap()
-}
-
 pub(super) fn load(dir: &Path, data: &Data) {
-    let file = file(dir);
+    let file = redb::Builder::new().set_cache_size(4 << 30).create(dir.join("redb")).unwrap();
     let txn = file.begin_write().unwrap();
     {
         let mut table = txn.open_table(TABLE).unwrap();
@@ -32,7 +28,9 @@ pub(super) fn load(dir: &Path, data: &Data) {
 }
 
 pub(super) fn open(dir: &Path) -> Box<dyn Peer> {
-    Box::new(Redb(file(dir)))
+    // Without this it writes its header at each open.
+    let file = redb::Builder::new().set_cache_size(4 << 30).open_read_only(dir.join("redb"));
+    Box::new(Redb(file.unwrap()))
 }
 
 impl Peer for Redb {

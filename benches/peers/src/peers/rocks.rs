@@ -94,8 +94,9 @@ impl Session for Reader<'_> {
     }
 
     /// The bloom filter of whole keys answers this; a seek would read a block.
-    fn absent(&mut self, id: &str, see: See<'_>) {
+    fn absent(&mut self, id: &str, see: See<'_>) -> Option<()> {
         self.at(id, RunKey::MAX, see);
+        Some(())
     }
 
     fn scan(&mut self, see: See<'_>) -> Option<()> {

@@ -35,34 +35,32 @@ struct BenchUnit<'a> {
     p99_ns: u64,
     p999_ns: u64,
     max_ns: u64,
+    /// Answers that were damaged.
+    damaged: u64,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// `NoStore`, `Damaged`, failures of reading and of the outputs. A store without snapshots is noted as not found.
+/// `NoStore`, `BadInput` for a report in the store, failures of reading and of the outputs. Damaged answers are counted, and told
+/// at the end; a store without snapshots is noted as not found.
 pub(crate) fn run(context: &Context, args: &BenchArgs) -> Result<()> {
     let store = context.open_read()?;
+    if let Some(report) = &args.report {
+        files::outside(report, &context.store)?;
+    }
     let view = store.view();
     let questions = sample::questions(&view, args.lookups, args.seed)?;
     if questions.is_empty() {
         return context.not_found("the store has no snapshot to look up");
     }
-    let most = args.threads.unwrap_or_else(|| {
-        std::thread::available_parallelism()
-            .ok()
-            .and_then(|count| u16::try_from(count.get()).ok())
-            .unwrap_or(1)
-    });
     let mut all = vec![measure::opens(&context.store, &questions)?];
     for what in [What::Newest, What::InRun, What::After, What::Absent] {
         all.push(measure::lookups(&view, &questions, what, 1)?);
     }
     all.push(measure::batches(&view, &questions, args.batch)?);
-    let mut threads = 2u16;
-    while threads <= most {
+    for threads in numbers_of_threads(args.threads) {
         all.push(measure::lookups(&view, &questions, What::Newest, threads)?);
-        threads = threads.saturating_mul(2);
     }
     if !args.no_scan {
         all.push(measure::scan(&view)?);
@@ -71,7 +69,23 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> Result<()> {
     if let Some(path) = &args.report {
         files::output(path, report::page(&facts(&store), &all).as_bytes())?;
     }
+    for one in &all {
+        if let Some(damage) = &one.damage {
+            context.report(damage, None)?;
+            context
+                .console
+                .note(&format!("{}: {} damaged answers; run `store check`", one.name, one.damaged));
+        }
+    }
     Ok(())
+}
+
+/// Returns how many threads are measured: 2, 4, 8 and so on, and the most last.
+fn numbers_of_threads(most: Option<u16>) -> impl Iterator<Item = u16> {
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let most = most.unwrap_or_else(|| u16::try_from(processors()).unwrap_or(u16::MAX));
+    let powers = std::iter::successors(Some(2u16), |threads| threads.checked_mul(2));
+    powers.take_while(move |threads| *threads < most).chain((most > 1).then_some(most))
 }
 
 /// What the figures are about, for the report.
@@ -117,5 +131,6 @@ fn unit(one: &Measured) -> BenchUnit<'_> {
         p99_ns: one.at(9900),
         p999_ns: one.at(9990),
         max_ns: one.at(10_000),
+        damaged: one.damaged,
     }
 }

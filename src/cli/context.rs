@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::error::{Error, Place, Result};
+use crate::limits::NAME_MAX_BYTES;
 use crate::progress::Stop;
 use crate::store::{Store, WriterOptions, is_harmless};
 
@@ -225,7 +226,10 @@ impl Context {
     pub(crate) fn not_found_of(&self, id: &[u8], text: &str) -> Result<()> {
         self.note(Exit::NotFound);
         self.console.error(text);
-        self.out.unit("error", &OfId { id: text::Text(id), unit: plain_error("not_found", None, text) })
+        self.out.unit(
+            "error",
+            &OfId { id: text::Text(shortened(id)), unit: plain_error("not_found", None, text) },
+        )
     }
 
     /// Reports an error that answers one of several ids; the others go on.
@@ -238,7 +242,7 @@ impl Context {
         self.console.error(&text);
         let path = error_path(error);
         let unit = full_error(error, None, false, &text, &path);
-        self.out.unit("error", &OfId { id: text::Text(id), unit })
+        self.out.unit("error", &OfId { id: text::Text(shortened(id)), unit })
     }
 
     /// Reports an input that is refused; the rest goes on.
@@ -329,6 +333,11 @@ fn holder(args: &[OsString]) -> String {
     let system = rustix::system::uname();
     let host = text::show(system.nodename().to_bytes());
     format!("pid {} on {host} ({command:?}) since {}", std::process::id(), output::now())
+}
+
+/// An id as far as one can be: what is longer is no id, and would make a line too long.
+fn shortened(id: &[u8]) -> &[u8] {
+    id.get(..NAME_MAX_BYTES).unwrap_or(id)
 }
 
 #[cfg(test)]

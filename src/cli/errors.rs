@@ -68,9 +68,10 @@ pub(super) fn error_path(error: &Error) -> Cow<'_, str> {
     if let Error::Io { path, .. } = error { path.to_string_lossy() } else { Cow::Borrowed("") }
 }
 
-/// A unit of an error that has no place.
+/// A unit of an error that has no place. A longer message is cut.
 pub(super) fn plain_error<'a>(code: &'a str, run: Option<&'a str>, msg: &'a str) -> ErrorUnit<'a> {
     let fatal = false;
+    let (msg, detail_truncated) = output::clip(msg);
     ErrorUnit {
         fatal,
         code,
@@ -81,7 +82,7 @@ pub(super) fn plain_error<'a>(code: &'a str, run: Option<&'a str>, msg: &'a str)
         seg: None,
         off: None,
         msg,
-        detail_truncated: false,
+        detail_truncated,
     }
 }
 

@@ -34,6 +34,18 @@ pub(crate) fn input(path: &Path) -> Result<Vec<u8>> {
     tree::read_input(path, max)
 }
 
+/// Refuses a path for an output that lies in the store: there it would overwrite what the store holds, or be a stray file in it.
+///
+/// # Errors
+/// `BadInput`, and failures of looking it up.
+pub(crate) fn outside(path: &Path, store: &Path) -> Result<()> {
+    if tree::kind_at(store)?.is_some() && tree::lies_in(path, store)? {
+        let what = path.display().to_string();
+        return Err(Error::BadInput { what, reason: "lies in the store; give another place".to_owned() });
+    }
+    Ok(())
+}
+
 /// Writes an output whole: it appears at its path when it is finished.
 ///
 /// # Errors

@@ -14,9 +14,6 @@ use super::files;
 use super::lookup::{self, RunNames, SnapshotUnit};
 use super::text::{Text, one_line, show};
 
-/// Ids looked up together: their answers are held in memory.
-const TOGETHER: usize = 1024;
-
 /// What is wanted of each id.
 struct Get<'a> {
     context: &'a Context,
@@ -37,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<()> {
     let view = store.view();
     let (when, words) = match (&args.run, &args.at, &args.after) {
         (Some(run), _, _) => match lookup::run(&view, run)? {
-            None => return context.not_found(&format!("no run {}", run.name)),
+            None => return no_run(context, args, &format!("no run {}", run.name)),
             Some(known) => (When::In(known.key), format!(" in run {}", run.name)),
         },
         (_, Some(run), _) => (When::AtOrBefore(run.at), format!(" at or before {}", run.name)),
@@ -50,6 +47,27 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<()> {
         (None, Some(file)) => get.many(file),
         (None, None) => Ok(()),
     }
+}
+
+/// Says that no such run is known: once for one id, of each for many.
+fn no_run(context: &Context, args: &GetArgs, text: &str) -> Result<()> {
+    let Some(file) = &args.ids else { return context.not_found(text) };
+    for id in ids_of(&files::input(file)?) {
+        context.not_found_of(id, text)?;
+        no_line(context)?;
+    }
+    Ok(())
+}
+
+/// Returns the ids of a file, one a line. Empty lines are none.
+fn ids_of(text: &[u8]) -> Vec<&[u8]> {
+    let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    lines.filter(|line| !line.is_empty()).collect()
+}
+
+/// So that the n-th line is the answer to the n-th id.
+fn no_line(context: &Context) -> Result<()> {
+    if context.out.is_json() { Ok(()) } else { context.out.write(b"\n") }
 }
 
 impl Get<'_> {
@@ -70,27 +88,21 @@ impl Get<'_> {
     /// Prints a line for each id of a file. What is wrong with one is said, and costs that one only.
     fn many(&mut self, file: &Path) -> Result<()> {
         let text = files::input(file)?;
-        let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        let ids: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
-        for ids in ids.chunks(TOGETHER) {
-            for (id, answer) in ids.iter().zip(self.view.get_many(ids, self.when)) {
-                match self.line(id, answer) {
-                    Err(error @ Error::Damaged { .. }) => {
-                        self.context.report_of(id, &error)?;
-                        self.no_line()?;
-                    }
-                    told => told?,
-                }
+        let (view, when) = (self.view, self.when);
+        view.each_of_many(&ids_of(&text), when, |id, answer| match self.line(id, answer) {
+            Err(error @ Error::Damaged { .. }) => {
+                self.context.report_of(id, &error)?;
+                no_line(self.context)
             }
-        }
-        Ok(())
+            told => told,
+        })
     }
 
     fn line(&mut self, id: &[u8], answer: Result<Option<Snapshot<'_>>>) -> Result<()> {
         let Some(snapshot) = answer? else {
             let text = self.why_not(id)?;
             self.context.not_found_of(id, &text)?;
-            return self.no_line();
+            return no_line(self.context);
         };
         let body = snapshot.body()?;
         let wanted = self.wanted(&snapshot, id, &body)?;
@@ -100,11 +112,6 @@ impl Get<'_> {
         let mut line = one_line(wanted);
         line.push(b'\n');
         self.context.out.write(&line)
-    }
-
-    /// So that the n-th line is the answer to the n-th id.
-    fn no_line(&self) -> Result<()> {
-        if self.context.out.is_json() { Ok(()) } else { self.context.out.write(b"\n") }
     }
 
     fn wanted<'b>(&self, snapshot: &Snapshot<'_>, id: &[u8], body: &'b [u8]) -> Result<&'b [u8]> {

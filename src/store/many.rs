@@ -42,18 +42,44 @@ impl View {
 
     /// The snapshots of many ids, in the order in which they are asked for; each answer is its own, damaged ones included. They wait
     /// for memory together, so this takes less time than as many calls of [`find`](View::find). Memory is that of the answers, which
-    /// borrow from the view where segments are mapped.
+    /// borrow from the view where segments are mapped, and hold a copy of their record where they are not.
     pub fn get_many<'v, I>(&'v self, ids: &[I], when: When) -> Vec<Result<Option<Snapshot<'v>>>>
     where
         I: AsRef<[u8]>,
     {
         let mut answers = Vec::with_capacity(ids.len());
-        for batch in ids.chunks(BATCH) {
-            let names: Vec<Name<'_>> = batch.iter().map(|id| Name::of(id.as_ref())).collect();
-            self.state().prefetch(&names);
-            answers.extend(names.iter().map(|name| self.find_name(name, when)));
-        }
+        // It does not fail where the callback does not.
+        self.each_of_many(ids, when, |_, answer| {
+            answers.push(answer);
+            Ok(())
+        })
+        .ok();
         answers
+    }
+
+    /// The same, one answer after the other, each with its id: memory is that of one answer.
+    ///
+    /// # Errors
+    /// Those of `each`, which end it. What is wrong with an answer is for `each` to judge.
+    pub fn each_of_many<'v, I>(
+        &'v self,
+        ids: &[I],
+        when: When,
+        mut each: impl FnMut(&I, Result<Option<Snapshot<'v>>>) -> Result<()>,
+    ) -> Result<()>
+    where
+        I: AsRef<[u8]>,
+    {
+        let mut names = Vec::with_capacity(BATCH.min(ids.len()));
+        for batch in ids.chunks(BATCH) {
+            names.clear();
+            names.extend(batch.iter().map(|id| Name::of(id.as_ref())));
+            self.state().prefetch(&names);
+            for (id, name) in batch.iter().zip(&names) {
+                each(id, self.find_name(name, when))?;
+            }
+        }
+        Ok(())
     }
 
     #[inline]

@@ -14,8 +14,8 @@ use super::super::values::RunArg;
 pub(crate) struct GetArgs {
     /// The object's id
     pub(crate) id: Option<OsString>,
-    /// Look up many: the ids in this file, one a line (`-`: standard input). Prints a line for each, in this order, empty where
-    /// there is none
+    /// Look up many: the ids in this file, one a line (`-`: standard input; empty lines are passed over). Prints a line for each,
+    /// in this order, empty where there is none; line breaks in what it prints become spaces
     #[arg(long, value_name = "FILE")]
     pub(crate) ids: Option<PathBuf>,
     /// The snapshot of exactly this run

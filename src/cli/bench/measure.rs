@@ -44,7 +44,58 @@ pub(super) struct Measured {
     pub(super) bytes: u64,
     /// From the first question to the last answer.
     pub(super) nanoseconds: u64,
+    /// What was wrong with the first answer that was damaged, and how many were: they count as answers without bytes.
+    pub(super) damage: Option<Error>,
+    pub(super) damaged: u64,
     times: Histogram<u64>,
+}
+
+/// Answers being measured.
+struct Answers {
+    times: Histogram<u64>,
+    bytes: u64,
+    damage: Option<Error>,
+    damaged: u64,
+}
+
+impl Answers {
+    fn new() -> Result<Answers> {
+        Ok(Answers { times: histogram()?, bytes: 0, damage: None, damaged: 0 })
+    }
+
+    /// Takes the bytes of an answer, or its damage.
+    ///
+    /// # Errors
+    /// Any but damage.
+    fn take(&mut self, answer: Result<u64>) -> Result<()> {
+        match answer {
+            Ok(bytes) => self.bytes = self.bytes.saturating_add(bytes),
+            Err(error) if error.is_damage() => {
+                self.damaged = self.damaged.saturating_add(1);
+                self.damage.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Counts `count` answers that took so long each.
+    fn took(&mut self, nanoseconds: u64, count: u64) -> Result<()> {
+        self.times.record_n(nanoseconds, count).map_err(|error| unusable(&error.to_string()))
+    }
+
+    fn add(&mut self, more: Answers) -> Result<()> {
+        self.times.add(more.times).map_err(|error| unusable(&error.to_string()))?;
+        self.bytes = self.bytes.saturating_add(more.bytes);
+        self.damaged = self.damaged.saturating_add(more.damaged);
+        self.damage = self.damage.take().or(more.damage);
+        Ok(())
+    }
+
+    fn measured(self, name: String, threads: u16, nanoseconds: u64) -> Measured {
+        let Answers { times, bytes, damage, damaged } = self;
+        Measured { name, threads, count: times.len(), bytes, nanoseconds, damage, damaged, times }
+    }
 }
 
 impl Measured {
@@ -55,7 +106,7 @@ impl Measured {
 }
 
 fn histogram() -> Result<Histogram<u64>> {
-    // Two digits that count: a bucket is at most 1 % wide.
+    // Two digits that count: a bucket is at most 1 % wide. It grows with what is recorded.
     Histogram::new(2).map_err(|error| unusable(&error.to_string()))
 }
 
@@ -87,108 +138,126 @@ fn ask(view: &View, question: &Question, what: What) -> Result<u64> {
 /// Looks up one after the other, in each of some threads, which share the questions.
 ///
 /// # Errors
-/// Damage, and failures of reading.
+/// Failures of reading.
 pub(super) fn lookups(view: &View, questions: &[Question], what: What, threads: u16) -> Result<Measured> {
     let each = questions.len().div_ceil(usize::from(threads)).max(1);
-    let work = |questions: &[Question]| -> Result<(Histogram<u64>, u64)> {
-        let (mut times, mut bytes) = (histogram()?, 0u64);
+    let work = |questions: &[Question]| -> Result<Answers> {
+        let mut answers = Answers::new()?;
         for question in questions {
             let start = Clock::now();
-            bytes = bytes.saturating_add(ask(view, question, what)?);
-            times.saturating_record(elapsed(start));
+            let answer = ask(view, question, what);
+            answers.took(elapsed(start), 1)?;
+            answers.take(answer)?;
         }
-        Ok((times, bytes))
+        Ok(answers)
     };
     // What is asked first pays for the maps.
-    for question in questions.iter().take(1000) {
-        ask(view, question, what)?;
-    }
+    let mut warm = Answers::new()?;
+    questions.iter().take(1000).try_for_each(|question| warm.take(ask(view, question, what)))?;
     let start = Clock::now();
-    let parts: Vec<Result<(Histogram<u64>, u64)>> = std::thread::scope(|scope| {
+    let parts: Vec<Result<Answers>> = std::thread::scope(|scope| {
         let work = &work;
         let running: Vec<_> = questions.chunks(each).map(|part| scope.spawn(move || work(part))).collect();
         running.into_iter().filter_map(|thread| thread.join().ok()).collect()
     });
     let nanoseconds = elapsed(start);
-    let (mut times, mut bytes) = (histogram()?, 0u64);
-    for part in parts {
-        let (more, read) = part?;
-        times.add(more).map_err(|error| unusable(&error.to_string()))?;
-        bytes = bytes.saturating_add(read);
-    }
-    let name = what.name().to_owned();
-    Ok(Measured { name, threads, count: times.len(), bytes, nanoseconds, times })
+    let threads = u16::try_from(parts.len()).unwrap_or(threads);
+    let mut answers = Answers::new()?;
+    parts.into_iter().try_for_each(|part| answers.add(part?))?;
+    Ok(answers.measured(what.name().to_owned(), threads, nanoseconds))
 }
 
 /// Looks up many at a time. The times are those of one id: the time of a batch by its ids.
 ///
 /// # Errors
-/// Damage, and failures of reading.
+/// Failures of reading.
 pub(super) fn batches(view: &View, questions: &[Question], batch: u32) -> Result<Measured> {
-    let (mut times, mut bytes) = (histogram()?, 0u64);
+    let mut answers = Answers::new()?;
     let begin = Clock::now();
     for questions in questions.chunks(usize::try_from(batch).unwrap_or(usize::MAX).max(1)) {
         let ids: Vec<&[u8]> = questions.iter().map(|question| question.id.as_slice()).collect();
         let start = Clock::now();
-        for found in view.get_many(&ids, When::Newest) {
-            bytes = bytes.saturating_add(len(found?)?);
-        }
+        view.each_of_many(&ids, When::Newest, |_, found| answers.take(found.and_then(len)))?;
         let count = u64::try_from(ids.len()).unwrap_or(1);
-        times.saturating_record_n(elapsed(start).checked_div(count).unwrap_or(0), count);
+        answers.took(elapsed(start).checked_div(count).unwrap_or(0), count)?;
     }
-    let name = format!("newest, {batch} at a time");
-    Ok(Measured { name, threads: 1, count: times.len(), bytes, nanoseconds: elapsed(begin), times })
+    let nanoseconds = elapsed(begin);
+    Ok(answers.measured(format!("newest, {batch} at a time, mean"), 1, nanoseconds))
 }
 
 /// Opens the store and looks one snapshot up, again and again.
 ///
 /// # Errors
-/// As opening the store; damage, and failures of reading.
+/// As opening the store, and failures of reading.
 pub(super) fn opens(path: &Path, questions: &[Question]) -> Result<Measured> {
-    let (mut times, mut bytes) = (histogram()?, 0u64);
+    let mut answers = Answers::new()?;
     let begin = Clock::now();
     for question in questions.iter().cycle().take(OPENS) {
         let start = Clock::now();
         let view = Store::open_read_only(path)?.view();
-        bytes = bytes.saturating_add(len(view.latest(&question.id)?)?);
-        times.saturating_record(elapsed(start));
+        let answer = view.latest(&question.id).and_then(len);
+        answers.took(elapsed(start), 1)?;
+        answers.take(answer)?;
     }
-    let name = "open and first answer".to_owned();
-    Ok(Measured { name, threads: 1, count: times.len(), bytes, nanoseconds: elapsed(begin), times })
+    let nanoseconds = elapsed(begin);
+    Ok(answers.measured("open and first answer".to_owned(), 1, nanoseconds))
 }
 
 /// Reads every snapshot, run by run, and decodes it.
 ///
 /// # Errors
-/// Damage, and failures of reading.
+/// Failures of reading.
 pub(super) fn scan(view: &View) -> Result<Measured> {
-    let (mut times, mut bytes) = (histogram()?, 0u64);
+    let mut answers = Answers::new()?;
     let begin = Clock::now();
     for run in view.runs()? {
         let mut start = Clock::now();
         for snapshot in view.iter_run(run.key)? {
-            bytes = bytes.saturating_add(len(Some(snapshot?))?);
-            times.saturating_record(elapsed(start));
+            let answer = snapshot.and_then(|snapshot| len(Some(snapshot)));
+            answers.took(elapsed(start), 1)?;
+            answers.take(answer)?;
             start = Clock::now();
         }
     }
-    let name = "scan, by run".to_owned();
-    Ok(Measured { name, threads: 1, count: times.len(), bytes, nanoseconds: elapsed(begin), times })
+    let nanoseconds = elapsed(begin);
+    Ok(answers.measured("scan, by run".to_owned(), 1, nanoseconds))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// A histogram that does not grow clamps: every time was told as 2 ns.
     #[test]
     fn percentiles_are_those_of_the_times() {
-        let mut times = histogram().unwrap();
-        (1..=1000).for_each(|time| times.record(time).unwrap());
-        let name = String::new();
-        let one = Measured { name, threads: 1, count: 1000, bytes: 0, nanoseconds: 1, times };
-        for (part, expect) in [(5000, 500), (9900, 990), (10_000, 1000)] {
+        let mut answers = Answers::new().unwrap();
+        (1..=1000).for_each(|time| answers.took(time * 1000, 1).unwrap());
+        let mut more = Answers::new().unwrap();
+        more.took(1 << 40, 1000).unwrap();
+        let one = answers.measured(String::new(), 1, 1);
+        for (part, expect) in [(5000, 500_000), (9900, 990_000), (10_000, 1_000_000)] {
             let actual = one.at(part);
             assert!(actual.abs_diff(expect) <= expect / 100, "{part}: {actual}");
         }
+        let mut both = Answers::new().unwrap();
+        both.took(1, 1).unwrap();
+        both.add(more).unwrap();
+        let both = both.measured(String::new(), 1, 1);
+        assert_eq!(both.count, 1001);
+        assert!(both.at(5000).abs_diff(1 << 40) <= (1 << 40) / 100);
+    }
+
+    #[test]
+    fn damaged_answers_are_counted_and_any_other_failure_ends_it() {
+        let mut answers = Answers::new().unwrap();
+        answers.take(Ok(7)).unwrap();
+        for at in [1, 2] {
+            let place = crate::error::Place::at("data/x", at);
+            answers.take(Err(Error::damaged(place, crate::error::Damage::Gone))).unwrap();
+        }
+        answers.take(Err(Error::Cancelled)).unwrap_err();
+        let one = answers.measured(String::new(), 1, 1);
+        assert_eq!((one.bytes, one.damaged), (7, 2));
+        assert!(one.damage.unwrap().to_string().starts_with("data/x at 1"));
     }
 }

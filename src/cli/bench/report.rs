@@ -11,7 +11,9 @@ const PARTS: [u32; 14] = [0, 2500, 5000, 7500, 9000, 9500, 9750, 9900, 9950, 997
 const COLOURS: [&str; 8] =
     ["#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f"];
 const WIDTH: u64 = 840;
-const HEIGHT: u64 = 360;
+const HEIGHT: f64 = 360.0;
+/// Where the longest time stands.
+const TOP: f64 = 20.0;
 const LEFT: u64 = 70;
 /// Powers of ten of the vertical axis: from 10 ns to 10 s.
 const POWERS: std::ops::RangeInclusive<u32> = 1..=10;
@@ -62,17 +64,17 @@ fn plot(all: &[Measured]) -> String {
     let mut svg = format!(
         "<svg viewBox=\"0 0 {} {}\" width=\"100%\" role=\"img\" aria-label=\"latency by percentile\">\n",
         WIDTH.saturating_add(260),
-        HEIGHT.saturating_add(40)
+        HEIGHT + 40.0
     );
     for power in POWERS {
         let y = height_of(10u64.saturating_pow(power));
         let label = show_time(10u64.saturating_pow(power)).replace(".0", "");
-        writeln!(svg, "<line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y}\" y2=\"{y}\" stroke=\"#ddd\"/><text x=\"{}\" y=\"{}\" font-size=\"12\" text-anchor=\"end\">{label}</text>", LEFT.saturating_sub(6), y.saturating_add(4)).ok();
+        writeln!(svg, "<line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#ddd\"/><text x=\"{}\" y=\"{}\" font-size=\"12\" text-anchor=\"end\">{label}</text>", LEFT.saturating_sub(6), y + 4.0).ok();
     }
     for (place, part) in PARTS.iter().enumerate() {
         let label = format!("{}.{:02}", part / 100, part % 100);
         let label = label.trim_end_matches('0').trim_end_matches('.');
-        let (x, y) = (across(place), HEIGHT.saturating_add(20));
+        let (x, y) = (across(place), HEIGHT + 20.0);
         writeln!(svg, "<text x=\"{x}\" y=\"{y}\" font-size=\"11\" text-anchor=\"middle\">{label}</text>")
             .ok();
     }
@@ -80,7 +82,7 @@ fn plot(all: &[Measured]) -> String {
         let points: Vec<String> = PARTS
             .iter()
             .enumerate()
-            .map(|(place, part)| format!("{},{}", across(place), height_of(one.at(*part))))
+            .map(|(place, part)| format!("{},{:.1}", across(place), height_of(one.at(*part))))
             .collect();
         let (x, y) = (
             WIDTH.saturating_add(16),
@@ -100,16 +102,14 @@ fn across(place: usize) -> u64 {
 }
 
 /// Height of a time on the logarithmic axis, in units of the plot, from above.
-fn height_of(ns: u64) -> u64 {
+fn height_of(ns: u64) -> f64 {
     let ns = ns.clamp(10, 10_000_000_000);
-    // Thousandths of a power of ten: whole powers, and in between a straight line, which is close enough to the eye.
+    // The leading digits are enough, and fit a number that converts without loss.
     let power = ns.ilog10();
-    let base = 10u64.saturating_pow(power);
-    let between =
-        ns.saturating_sub(base).saturating_mul(1000).checked_div(base.saturating_mul(9)).unwrap_or(0);
-    let thousandths = u64::from(power.saturating_sub(1)).saturating_mul(1000).saturating_add(between);
-    let span = HEIGHT.saturating_sub(20);
-    HEIGHT.saturating_sub(thousandths.saturating_mul(span) / 9000)
+    let leading = ns.saturating_mul(1000).checked_div(10u64.saturating_pow(power)).unwrap_or(1000);
+    let leading = f64::from(u32::try_from(leading).unwrap_or(1000)) / 1000.0;
+    let powers = f64::from(power) + leading.log10() - 1.0;
+    HEIGHT - powers * (HEIGHT - TOP) / 9.0
 }
 
 #[cfg(test)]
@@ -126,10 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn longer_times_stand_higher_and_all_of_them_on_the_plot() {
-        let heights: Vec<u64> =
-            [1, 10, 50, 100, 999, 10_000, 1_000_000_000, u64::MAX].map(height_of).to_vec();
-        assert!(heights.is_sorted_by(|low, high| low >= high), "{heights:?}");
-        assert_eq!((heights[0], heights[7]), (HEIGHT, 20));
+    fn the_axis_is_logarithmic_and_every_time_stands_on_the_plot() {
+        let heights = [1, 10, 100, 1000, 10_000_000_000, u64::MAX].map(height_of);
+        assert_eq!((heights[0], heights[1], heights[5]), (HEIGHT, HEIGHT, TOP));
+        assert!((heights[4] - TOP).abs() < 0.01, "{heights:?}");
+        // Half way between two powers of ten stands the square root of their product.
+        let between = height_of(316);
+        assert!((between - f64::midpoint(heights[2], heights[3])).abs() < 0.1, "{between} in {heights:?}");
     }
 }

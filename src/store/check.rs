@@ -10,6 +10,7 @@ use super::log::{LogPosition, LogReader, Turn};
 use super::open::{Loaded, UseIndex, list_segments, load};
 use super::state::State;
 use crate::error::{Damage, Error, Place, Result};
+use crate::format::hints::Hints;
 use crate::format::segment::{self, CommitLink};
 use crate::id::{Location, SegmentId, StoreId};
 use crate::index::{Covered, Places};
@@ -27,7 +28,9 @@ mod pass;
 mod scope;
 mod survey;
 
-pub use finding::{CheckBegin, CheckSink, CheckSummary, Finding, RecordReport, SegmentReport, Severity};
+pub use finding::{
+    CheckBegin, CheckSink, CheckSummary, Finding, RecordKind, RecordReport, SegmentReport, Severity,
+};
 pub use options::{CheckOptions, Judge, Judgement, Level, Remark, Shard, Skip};
 
 use ahead::Ahead;
@@ -44,13 +47,14 @@ const UNLINK_POLL: Duration = Duration::from_millis(5);
 
 /// Checks the store below `vfs`: its small files, each index page, then the log from the first record to the
 /// last, in order, each record against the index. Each byte is read once, unless there is more to tell of a transaction than
-/// 32 MiB hold: that transaction is read twice.
+/// 8 MiB hold: that transaction is read twice.
 ///
-/// Memory: a few pieces of a mebibyte for each thread, and at most 32 MiB of what is to be told of one transaction, as long as
+/// Memory: a few pieces of a mebibyte for each thread, and at most 8 MiB of what is to be told of one transaction, as long as
 /// the store has its index. Without one the log is replayed into memory first.
 ///
-/// What only a whole pass can tell is left out where a part is read (`from`, `shard`, `skip`, `deadline`): entries of the index
-/// that no record backs, and COMMITs that follow one in a segment that no index knows.
+/// What only a whole pass can tell is left out where a part is read (`from`, `shard`, `skip`, `deadline`): that the index as a
+/// whole has entries too many though its hints agree with the log, and, without an index, that a COMMIT follows one in a
+/// segment that is gone.
 ///
 /// # Errors
 /// `NoStore`, `UnsupportedVersion`, `Cancelled`, or the sink's error. Damage is a finding, not an error, and so is what the
@@ -85,11 +89,11 @@ pub(super) fn judge(
     files::strays(vfs, state, &mut report)?;
     files::dictionaries(vfs, state, &mut report)?;
     let places = if options.level == Level::Index { Places::Searched } else { Places::Trusted };
-    files::index(vfs, config, state, places, &mut report)?;
+    let hints = files::index(vfs, config, state, places, &mut report)?.unwrap_or_default();
     if options.level == Level::Index {
-        entries::check(state, &scope, &mut report, stop)?;
+        report.summary.cursor = entries::check(state, &scope, options, &mut report, stop)?;
     } else {
-        read(state, &scope, options, &mut report, stop)?;
+        read(state, &scope, &hints, options, &mut report, stop)?;
     }
     Ok(report.summary)
 }
@@ -115,6 +119,7 @@ fn begin(store: StoreId, state: &State, scope: &Scope) -> CheckBegin {
 fn read(
     state: &State,
     scope: &Scope,
+    hints: &Hints,
     options: &CheckOptions<'_>,
     report: &mut Report<'_>,
     stop: &Stop,
@@ -127,7 +132,7 @@ fn read(
     let bytes = reads.iter().map(|(_, _, len)| u64::from(*len)).fold(0, u64::saturating_add);
     let CheckOptions { level, records, judge, .. } = *options;
     let survey = Inspect { state, level, records, judge, stop };
-    let mut pass = Pass::new(state, report, stop, &scope.skipped, bytes);
+    let mut pass = Pass::new(state, report, stop, &scope.skipped, &hints.segments, bytes);
     let whole = std::thread::scope(|threads| {
         let mut source = Ahead::start(threads, &survey, &state.segments, jobs, reads);
         let mut position = LogPosition::default();
@@ -156,8 +161,7 @@ fn walk(
     let mut has_read = false;
     for (id, part) in &scope.parts {
         let is_read = matches!(part, Part::Read(_));
-        // At least one, so that each run comes further.
-        let late = is_read && has_read && options.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let late = is_read && has_read && options.is_late();
         if late {
             reader.missing(None);
         }
@@ -178,7 +182,7 @@ fn walk(
         if late {
             return Ok(Some(Location { segment: *id, offset: 0 }));
         }
-        has_read |= is_read;
+        has_read |= is_read && options.is_new(*id);
     }
     Ok(None)
 }

@@ -149,6 +149,8 @@ pub(crate) struct LogReader<'r, S: Survey> {
     segments: &'r Segments,
     /// Whether all is known of what comes before: not behind a segment that was passed.
     known: bool,
+    /// The segment before, if it was passed.
+    passed: Option<SegmentId>,
     /// Ends of segments, oldest first. More than one only where headers are damaged.
     unresolved: Vec<Unresolved>,
     /// What is not told before these are resolved.
@@ -178,6 +180,7 @@ impl<'r, S: Survey> LogReader<'r, S> {
             sink,
             segments,
             known: true,
+            passed: None,
             unresolved: Vec::new(),
             waiting: VecDeque::new(),
             missing: Some(BTreeSet::new()),
@@ -200,7 +203,6 @@ impl<'r, S: Survey> LogReader<'r, S> {
     /// Failures of reading, and the sink's.
     pub(crate) fn segment(&mut self, segment: &Segment, turn: Turn) -> Result<()> {
         let id = segment.id();
-        self.known &= turn == Turn::Read || self.position.link.at.segment == id;
         let from = if let Turn::ReadFrom(from) = turn { from } else { self.header(segment, turn)? };
         let len = segment.file().len()?;
         let read = matches!(turn, Turn::Read | Turn::ReadFrom(_));
@@ -210,12 +212,13 @@ impl<'r, S: Survey> LogReader<'r, S> {
         } else {
             self.known = false;
         }
+        self.passed = (!read).then_some(id);
         self.done(SegmentEnd { segment: id, len: Some(len), read })
     }
 
     /// Notes that a segment is not there, or cannot be opened; `turn` as for [`segment`](LogReader::segment).
     pub(crate) fn absence(&mut self, id: SegmentId, turn: Turn, refused: Option<Damage>) -> Result<()> {
-        self.known = false;
+        (self.known, self.passed) = (false, None);
         if let Some(damage) = refused {
             self.lose(Location { segment: id, offset: 0 }, 0, damage)?;
         }
@@ -228,7 +231,12 @@ impl<'r, S: Survey> LogReader<'r, S> {
     fn header(&mut self, segment: &Segment, turn: Turn) -> Result<u32> {
         let at = Location { segment: segment.id(), offset: 0 };
         match segment.header() {
-            Ok(header) => self.settle(Some(header.previous))?,
+            Ok(header) => {
+                if turn == Turn::Read {
+                    self.catch_up(header.previous)?;
+                }
+                self.settle(Some(header.previous))?;
+            }
             Err(_) if turn != Turn::Read => {}
             Err(damage @ (Damage::Foreign { .. } | Damage::Misplaced { .. })) => {
                 self.lose(at, HEADER_LEN, damage.clone())?;

@@ -10,6 +10,7 @@ use crate::vfs::mem::Mem;
 
 mod adoption;
 mod check;
+mod check_parts;
 mod checkpoints;
 mod compaction;
 mod many;

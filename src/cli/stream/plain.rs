@@ -52,6 +52,7 @@ mod tests {
             name: None,
             run: None,
             live: None,
+            kind: None,
         };
         let text = human(&finding, Some(vec![b"run", b"x\n.json"]), &describe(&finding));
         assert_eq!(

@@ -85,6 +85,7 @@ pub(crate) fn scan(context: &Context, task: &Task<'_>) -> Result<Scan> {
         jobs: task.args.jobs,
         records: task.tell != Tell::Findings,
         from: before.as_ref().and_then(|before| before.cursor),
+        again: None,
         shard: task.args.shard,
         skip: since.is_some().then_some(&skip),
         deadline: task.args.max_duration.and_then(|span| Instant::now().checked_add(span)),

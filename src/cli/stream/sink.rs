@@ -7,7 +7,7 @@ use crate::error::{Error, Place, Result};
 use crate::id::{Location, RunKey};
 use crate::progress::Progress;
 use crate::store::check::{
-    CheckBegin, CheckSink, CheckSummary, Finding, RecordReport, Remark, SegmentReport, Severity,
+    CheckBegin, CheckSink, CheckSummary, Finding, RecordKind, RecordReport, Remark, SegmentReport, Severity,
 };
 use crate::store::{PutKind, View};
 
@@ -107,7 +107,8 @@ impl CheckSink for Sink<'_> {
             self.context.note(Exit::Damage);
         }
         let segment = segment_of(&finding.place.file);
-        self.tally.finding(finding.severity, segment.is_some(), finding.live == Some(true));
+        let is_snapshot = finding.live == Some(true) && finding.kind == Some(RecordKind::Snapshot);
+        self.tally.finding(finding.severity, segment.is_some(), is_snapshot);
         let verdict = Verdict::of(finding);
         let path = self.path(finding);
         let parts = parts(path.as_ref());

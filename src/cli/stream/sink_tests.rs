@@ -90,6 +90,7 @@ fn s8_s9_a_segment_that_may_or_can_not_be_read_is_an_error_and_a_finding_and_the
                 name: None,
                 run: None,
                 live: None,
+                kind: None,
             })?;
             sink.segment(&SegmentReport { unreadable: true, bad: 1, ok: 0, ..segment(2) })?;
             sink.segment(&segment(3))?;
@@ -143,6 +144,7 @@ fn s11_what_is_stopped_within_a_segment_goes_on_at_its_start() {
             name,
             run: None,
             live,
+            kind: Some(RecordKind::Snapshot),
         })?;
         Err(Error::Cancelled)
     });
@@ -182,6 +184,7 @@ fn s3_a_missing_segment_is_told_of_like_any_other() {
                 name,
                 run: None,
                 live,
+                kind: Some(RecordKind::Snapshot),
             })?;
         }
         sink.segment(&SegmentReport {

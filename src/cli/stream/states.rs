@@ -89,7 +89,7 @@ mod tests {
 
     fn finding(severity: Severity, damage: Option<Damage>, place: Place) -> Finding {
         let (len, detail, key, name, live) = (None, String::new(), None, None, None);
-        Finding { severity, place, len, damage, detail, key, name, run: None, live }
+        Finding { severity, place, len, damage, detail, key, name, run: None, live, kind: None }
     }
 
     #[test]

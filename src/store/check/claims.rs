@@ -1,43 +1,41 @@
 //! What the index has at a place of the log: whose records went with bytes that cannot be read.
 //!
 //! The index is in the order of hashes. To go through a part of it in the order of the log takes a pass over all of it,
-//! which keeps the first so many entries behind a place; another pass is needed when these are used up. So memory is
-//! bounded, and each damaged segment costs at least one pass over the index.
+//! which keeps the first so many entries behind a place, of whatever segments; another pass is needed when these are used up.
+//! So memory is bounded, and so is the number of passes: by that of the entries, however many segments are damaged.
 
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
+use super::finding::RecordKind;
 use crate::error::{Error, Result};
-use crate::id::{Location, RunKey};
+use crate::id::{Location, RunKey, SegmentId};
 use crate::store::state::State;
 
-/// Entries that one pass keeps. A segment of 64 MiB has some fifty thousand.
-const KEPT_MAX: usize = 1 << 16;
+/// Entries that one pass keeps: 16 MiB. A segment of 64 MiB has some fifty thousand.
+const KEPT_MAX: usize = 1 << 19;
 
 /// A record that the index has as the newest of its key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Claim {
     pub(super) at: Location,
     pub(super) run: RunKey,
-    pub(super) kind: ClaimKind,
+    pub(super) kind: RecordKind,
+    /// Its object's hash in the index; 0 for a run's own record.
+    pub(super) hash: u64,
 }
 
-/// What the index says that it is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum ClaimKind {
-    Run,
-    Snapshot,
-    Alias,
-    Delete,
+/// How many records the index has in a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Claimed {
+    pub(super) entries: u64,
+    pub(super) runs: u64,
 }
 
-impl ClaimKind {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            ClaimKind::Run => "the record",
-            ClaimKind::Snapshot => "a snapshot",
-            ClaimKind::Alias => "an alias",
-            ClaimKind::Delete => "a deletion",
-        }
+impl Claimed {
+    /// Counts one more.
+    pub(super) fn add(&mut self, kind: RecordKind) {
+        let count = if kind == RecordKind::Run { &mut self.runs } else { &mut self.entries };
+        *count = count.saturating_add(1);
     }
 }
 
@@ -51,12 +49,14 @@ pub(super) struct Claims<'c> {
     /// What is kept is all that there is in this range.
     from: Location,
     until: Location,
+    /// How many there are in each segment, once that was asked.
+    counts: Option<BTreeMap<SegmentId, Claimed>>,
 }
 
 impl<'c> Claims<'c> {
     pub(super) fn new(state: &'c State) -> Claims<'c> {
         let (from, until) = (Location::default(), Location::default());
-        Claims { state, kept: Vec::new(), blind: false, from, until }
+        Claims { state, kept: Vec::new(), blind: false, from, until, counts: None }
     }
 
     /// Returns the next claim in `from..until`, which lie in one segment.
@@ -79,15 +79,38 @@ impl<'c> Claims<'c> {
         Ok(None)
     }
 
-    /// Tells whether damage in the index hides what it has.
-    pub(super) fn is_blind(&self) -> bool {
-        self.blind
+    /// Returns how many claims there are in a segment. The first answer takes a pass over the index, and a few bytes for each
+    /// segment from then on. `None` if damage in the index hides it.
+    pub(super) fn in_segment(&mut self, segment: SegmentId) -> Result<Option<Claimed>> {
+        if self.counts.is_none() && !self.blind {
+            let mut counts: BTreeMap<SegmentId, Claimed> = BTreeMap::new();
+            let counted = self.each(&mut |claim| {
+                counts.entry(claim.at.segment).or_default().add(claim.kind);
+                Ok(())
+            });
+            match counted {
+                // The page was told of when the index was verified.
+                Err(Error::Damaged { .. }) => self.blind = true,
+                counted => counted.map(|()| self.counts = Some(counts))?,
+            }
+        }
+        Ok(self.counts.as_ref().map(|counts| counts.get(&segment).copied().unwrap_or_default()))
     }
 
-    /// Keeps the first claims from `from` on, of its segment only.
+    /// Returns how many there are in all; cost and answer as of [`in_segment`](Claims::in_segment).
+    pub(super) fn all(&mut self) -> Result<Option<Claimed>> {
+        self.in_segment(SegmentId(0))?;
+        let sum = |sum: Claimed, one: &Claimed| Claimed {
+            entries: sum.entries.saturating_add(one.entries),
+            runs: sum.runs.saturating_add(one.runs),
+        };
+        Ok(self.counts.as_ref().map(|counts| counts.values().fold(Claimed::default(), sum)))
+    }
+
+    /// Keeps the first claims from `from` on.
     fn refill(&mut self, from: Location) -> Result<()> {
         let mut first: BinaryHeap<Claim> = BinaryHeap::new();
-        let mut bound = Location { segment: from.segment, offset: u32::MAX };
+        let mut bound = Location { segment: SegmentId(u32::MAX), offset: u32::MAX };
         self.each(&mut |claim| {
             if claim.at >= from && claim.at < bound {
                 first.push(claim);
@@ -110,14 +133,14 @@ impl<'c> Claims<'c> {
             let claim = match entry {
                 Some(entry) => {
                     let kind = match entry.flags {
-                        flags if flags.tombstone => ClaimKind::Delete,
-                        flags if flags.alias => ClaimKind::Alias,
-                        _ => ClaimKind::Snapshot,
+                        flags if flags.tombstone => RecordKind::Delete,
+                        flags if flags.alias => RecordKind::Alias,
+                        _ => RecordKind::Snapshot,
                     };
-                    Claim { at: entry.at, run: row.run, kind }
+                    Claim { at: entry.at, run: row.run, kind, hash: entry.hash }
                 }
                 None => match row.at.filter(|_| !row.deleted) {
-                    Some(at) => Claim { at, run: row.run, kind: ClaimKind::Run },
+                    Some(at) => Claim { at, run: row.run, kind: RecordKind::Run, hash: 0 },
                     None => return Ok(()),
                 },
             };

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::claims::{ClaimKind, Claims};
-use super::scope::{Part, Scope};
+use super::claims::Claims;
+use super::finding::RecordKind;
+use super::options::CheckOptions;
+use super::scope::{Part, Scope, len_of};
 use super::{Finding, Report, SegmentReport};
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::record::HEAD_LEN;
@@ -14,7 +16,7 @@ use crate::store::state::State;
 
 /// What the index has in a segment.
 #[derive(Clone, Copy, Default)]
-struct Claimed {
+struct Wanted {
     live: u64,
     snapshots: u64,
     /// How long the segment must be.
@@ -22,14 +24,20 @@ struct Claimed {
 }
 
 /// Checks the segments of a scope against the index. Time and page cache: those of one pass over the index, and one header
-/// a segment.
-pub(super) fn check(state: &State, scope: &Scope, report: &mut Report<'_>, stop: &Stop) -> Result<()> {
+/// a segment. Returns where the deadline ended it.
+pub(super) fn check(
+    state: &State,
+    scope: &Scope,
+    options: &CheckOptions<'_>,
+    report: &mut Report<'_>,
+    stop: &Stop,
+) -> Result<Option<Location>> {
     let mut claims = Claims::new(state);
-    let mut claimed: BTreeMap<SegmentId, Claimed> = BTreeMap::new();
+    let mut claimed: BTreeMap<SegmentId, Wanted> = BTreeMap::new();
     let counted = claims.each(&mut |claim| {
         let of = claimed.entry(claim.at.segment).or_default();
-        of.live = of.live.saturating_add(u64::from(claim.kind != ClaimKind::Delete));
-        of.snapshots = of.snapshots.saturating_add(u64::from(claim.kind == ClaimKind::Snapshot));
+        of.live = of.live.saturating_add(u64::from(claim.kind != RecordKind::Delete));
+        of.snapshots = of.snapshots.saturating_add(u64::from(claim.kind == RecordKind::Snapshot));
         of.len = of.len.max(u64::from(claim.at.offset).saturating_add(HEAD_LEN.into()));
         Ok(())
     });
@@ -42,25 +50,44 @@ pub(super) fn check(state: &State, scope: &Scope, report: &mut Report<'_>, stop:
         let of = claimed.entry(covered.at.segment).or_default();
         of.len = of.len.max(covered.end.into());
     }
+    let mut has_read = false;
     for (id, part) in &scope.parts {
         stop.check()?;
         let of = claimed.remove(id).unwrap_or_default();
-        if matches!(part, Part::Read(_) | Part::Missing | Part::Refused) {
-            let refused = scope.refused.get(id);
-            segment(state, (*id, *part, refused), of, &mut claims, report)?;
+        match part {
+            Part::Read(_) if has_read && options.is_late() => {
+                return Ok(Some(Location { segment: *id, offset: 0 }));
+            }
+            Part::Read(_) | Part::Missing | Part::Refused => {
+                segment(state, (*id, *part, scope.refused.get(id)), of, &mut claims, report)?;
+                has_read |= matches!(part, Part::Read(_)) && options.is_new(*id);
+            }
+            Part::Skip => report.sink.segment(&SegmentReport {
+                segment: *id,
+                bytes: len_of(state, *id)?.unwrap_or_default(),
+                present: true,
+                skipped: true,
+                next: behind(*id),
+                ..SegmentReport::default()
+            })?,
+            Part::Pass => {}
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+fn behind(id: SegmentId) -> Location {
+    Location { segment: SegmentId(id.0.saturating_add(1)), offset: 0 }
 }
 
 fn segment(
     state: &State,
     (id, part, refused): (SegmentId, Part, Option<&Damage>),
-    claimed: Claimed,
+    claimed: Wanted,
     claims: &mut Claims<'_>,
     report: &mut Report<'_>,
 ) -> Result<()> {
-    let (file, next) = (file_name(id), Location { segment: SegmentId(id.0.saturating_add(1)), offset: 0 });
+    let (file, next) = (file_name(id), behind(id));
     let mut told = SegmentReport { segment: id, live: claimed.live, next, ..SegmentReport::default() };
     told.sealed = state.segments.active() != Some(id);
     let mut gone_from = None;
@@ -95,7 +122,7 @@ fn segment(
         let (mut from, until) =
             (Location { segment: id, offset }, Location { segment: id, offset: u32::MAX });
         while let Some(claim) = claims.next(from, until)? {
-            gone = gone.saturating_add(u64::from(claim.kind == ClaimKind::Snapshot));
+            gone = gone.saturating_add(u64::from(claim.kind == RecordKind::Snapshot));
             report.add(&Finding::gone(&claim, Damage::Gone))?;
             from = Location { offset: claim.at.offset.saturating_add(1), ..claim.at };
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Report;
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::config::{self, CONFIG_FILE, CONFIG_MAX_BYTES, Config};
-use crate::format::hints;
+use crate::format::hints::{self, Hints};
 use crate::format::index::FileKind;
 use crate::format::segment;
 use crate::format::sources;
@@ -110,14 +110,15 @@ pub(super) fn dictionaries(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut R
     Ok(())
 }
 
-/// Checks every page of every index file, that the files follow each other, and the hints beside them.
+/// Checks every page of every index file, that the files follow each other, and the hints beside them. Returns the latter, if
+/// they are of the very state that is checked.
 pub(super) fn index(
     vfs: &Arc<dyn ReadVfs>,
     config: Config,
     state: &State,
     places: Places,
     report: &mut Report<'_>,
-) -> Result<()> {
+) -> Result<Option<Hints>> {
     for entry in vfs.list("")?.unwrap_or_default() {
         let Some((commit, kind)) = parse_index_name(&entry.name) else { continue };
         let map = |file: Arc<dyn ReadFile>| file.map(file.len()?);
@@ -143,22 +144,44 @@ pub(super) fn index(
         }
         let in_use = state.layers.iter().any(|layer| layer.name() == entry.name);
         index.verify(places, &mut |problem| report.error(problem))?;
-        if !in_use {
+        // One that is newer came since: a writer is at work beside.
+        if !in_use && commit <= state.position.link.id {
             report.notice(Place::whole(&entry.name), "this index file is not in use")?;
         }
     }
     let newest = state.layers.first().map(|layer| layer.covered().commit);
     let own = newest.map(hints::file_name);
+    let mut has_writer = false;
     for entry in files_of(&vfs.list("")?.unwrap_or_default()) {
-        if is_hints_name(&entry.name) && own.as_ref() != Some(&entry.name) {
+        if is_of_writer(vfs, config, state, &entry.name) {
+            has_writer = true;
+        } else if is_hints_name(&entry.name) && own.as_ref() != Some(&entry.name) {
             report.notice(Place::whole(&entry.name), "these hints are not in use")?;
         }
     }
-    newest.map_or(Ok(()), |commit| check_hints(vfs, config, commit, report))
+    // One that is at work beside has put its own in the place of those of this state.
+    if has_writer {
+        return Ok(None);
+    }
+    let hints = newest.map(|commit| check_hints(vfs, config, commit, report)).transpose()?.flatten();
+    Ok(hints.filter(|_| newest == Some(state.position.link.id)))
+}
+
+/// Tells whether these are hints that a writer has published since the state was loaded.
+fn is_of_writer(vfs: &Arc<dyn ReadVfs>, config: Config, state: &State, name: &str) -> bool {
+    let newer = hints_of(name).map(CommitId).filter(|commit| *commit > state.position.link.id);
+    newer.is_some_and(|commit| {
+        let bytes = vfs.read(name, hints::HINTS_MAX_BYTES).ok().flatten();
+        bytes.is_some_and(|bytes| hints::decode(&bytes, config.store, commit).is_ok())
+    })
 }
 
 fn is_hints_name(name: &str) -> bool {
-    name.strip_prefix("hints.").is_some_and(|rest| rest.parse::<u64>().is_ok())
+    hints_of(name).is_some()
+}
+
+fn hints_of(name: &str) -> Option<u64> {
+    name.strip_prefix("hints.")?.parse().ok()
 }
 
 fn check_hints(
@@ -166,18 +189,21 @@ fn check_hints(
     config: Config,
     commit: CommitId,
     report: &mut Report<'_>,
-) -> Result<()> {
+) -> Result<Option<Hints>> {
     let name = hints::file_name(commit);
     let place = Place::whole(&name);
     match vfs.read(&name, hints::HINTS_MAX_BYTES) {
         Ok(Some(bytes)) => match hints::decode(&bytes, config.store, commit) {
-            Ok(_) => Ok(()),
-            Err(error) => report.error(error),
+            Ok(hints) => return Ok(Some(hints)),
+            Err(error) => report.error(error)?,
         },
-        Ok(None) => report.notice(place, "there are no hints; the next writer reads the whole log for them"),
-        Err(Error::TooLarge { len, .. }) => {
-            report.damage(place, Damage::Field { what: "hints size", value: len })
+        Ok(None) => {
+            report.notice(place, "there are no hints; the next writer reads the whole log for them")?;
         }
-        Err(other) => report.error(other),
+        Err(Error::TooLarge { len, .. }) => {
+            report.damage(place, Damage::Field { what: "hints size", value: len })?;
+        }
+        Err(other) => report.error(other)?,
     }
+    Ok(None)
 }

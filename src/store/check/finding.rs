@@ -29,6 +29,32 @@ pub struct Finding {
     pub run: Option<RunKey>,
     /// Whether the record is the live one of its key, where known.
     pub live: Option<bool>,
+    /// What the record holds, as far as is known.
+    pub kind: Option<RecordKind>,
+}
+
+/// What a record holds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum RecordKind {
+    /// A run's own record.
+    Run,
+    /// A snapshot.
+    Snapshot,
+    /// Another id of a snapshot.
+    Alias,
+    /// That something is deleted.
+    Delete,
+}
+
+impl RecordKind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            RecordKind::Run => "the record",
+            RecordKind::Snapshot => "a snapshot",
+            RecordKind::Alias => "an alias",
+            RecordKind::Delete => "a deletion",
+        }
+    }
 }
 
 /// Whether a finding is damage.
@@ -186,8 +212,17 @@ impl Finding {
         let place = Place::at(file_name(claim.at.segment), claim.at.offset.into());
         let run = claim.run.instant().canonical_name();
         let detail = format!("{} of run {run}: {damage}", claim.kind.name());
-        let (run, live) = (Some(claim.run), Some(true));
-        Finding { detail, run, live, ..Finding::damage(place, damage) }
+        let (run, live, kind) = (Some(claim.run), Some(true), Some(claim.kind));
+        Finding { detail, run, live, kind, ..Finding::damage(place, damage) }
+    }
+
+    /// An entry of the index that names a place where another record is, or the middle of one. It is about the segment as a
+    /// whole: shown at its end, as it takes all of it to know.
+    pub(super) fn unbacked(claim: &Claim) -> Finding {
+        let gone =
+            Finding::gone(claim, Damage::Index { what: "there is no such record in the place it names" });
+        let detail = format!("{} ({})", gone.detail, gone.place);
+        Finding { detail, place: Place::whole(file_name(claim.at.segment)), ..gone }
     }
 
     pub(super) fn notice(place: Place, detail: impl Into<String>) -> Finding {
@@ -196,6 +231,6 @@ impl Finding {
 
     pub(super) fn new(severity: Severity, place: Place, detail: String) -> Finding {
         let (len, damage, key, name) = (None, None, None, None);
-        Finding { severity, place, len, damage, detail, key, name, run: None, live: None }
+        Finding { severity, place, len, damage, detail, key, name, run: None, live: None, kind: None }
     }
 }

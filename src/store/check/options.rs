@@ -1,5 +1,6 @@
 //! What to check, and how deep.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Instant;
 
@@ -88,14 +89,28 @@ pub struct CheckOptions<'o> {
     pub records: bool,
     /// Where to begin in the log: the cursor of a run before. What a compaction has moved since lies behind it.
     pub from: Option<Location>,
+    /// Segments before that place that are read all the same: what a run before found damaged.
+    pub again: Option<&'o BTreeSet<SegmentId>>,
     /// Only these segments.
     pub shard: Option<Shard>,
     /// Segments to leave out.
     pub skip: Option<Skip<'o>>,
-    /// When to end. Looked at between two segments, so each run comes further.
+    /// When to end. Looked at between two segments, behind the first one from `from` on: so each run comes further.
     pub deadline: Option<Instant>,
     /// At level `Content`: who judges payloads.
     pub judge: Option<Judge<'o>>,
+}
+
+impl CheckOptions<'_> {
+    /// Tells whether the time is up.
+    pub(super) fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Tells whether a segment was not read by the run that this one goes on from.
+    pub(super) fn is_new(&self, id: SegmentId) -> bool {
+        self.from.is_none_or(|from| from.segment <= id)
+    }
 }
 
 impl fmt::Debug for CheckOptions<'_> {

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::claims::{Claim, ClaimKind, Claims};
+use super::claims::{Claim, Claimed, Claims};
+use super::finding::RecordKind;
 use super::survey::{Counts, Noted, Told};
 use super::{Finding, Report, SegmentReport};
 use crate::error::{Damage, Error, Place, Result};
+use crate::format::hints::SegmentHints;
 use crate::format::segment::file_name;
-use crate::id::{Location, SegmentId};
-use crate::index::{RecordKeys, Totals};
+use crate::id::{Key, Location, SegmentId};
+use crate::index::{RecordKeys, Totals, hash_key};
 use crate::progress::{Progress, Stop};
 use crate::store::log::piece::refusal;
 use crate::store::log::{LogSink, SegmentEnd, Transaction};
@@ -21,11 +23,14 @@ pub(super) struct Pass<'p, 'r> {
     stop: &'p Stop,
     claims: Claims<'p>,
     progress: Progress,
-    counts: Counts,
     /// Segments of which more may come.
-    open: BTreeMap<SegmentId, SegmentReport>,
-    /// Claims that were told to be gone: entries, runs.
-    gone: (u64, u64),
+    open: BTreeMap<SegmentId, Open>,
+    /// All that was seen, or told to be gone, of what the index has.
+    seen: Claimed,
+    /// Entries that no record backs were told of, or damage hides what the index has.
+    is_doubtful: bool,
+    /// What the writer of the index noted of the segments.
+    hints: &'p BTreeMap<u32, SegmentHints>,
     /// Segments in which bytes are no records.
     torn: BTreeSet<SegmentId>,
     /// Segments that end too early, and up to where it is told what was behind their ends.
@@ -34,12 +39,22 @@ pub(super) struct Pass<'p, 'r> {
     skipped: &'p BTreeSet<SegmentId>,
 }
 
+/// What is known of a segment so far.
+#[derive(Default)]
+struct Open {
+    report: SegmentReport,
+    counts: Counts,
+    /// Entries of the index that were told to be gone.
+    gone: Claimed,
+}
+
 impl<'p, 'r> Pass<'p, 'r> {
     pub(super) fn new(
         state: &'p State,
         report: &'p mut Report<'r>,
         stop: &'p Stop,
         skipped: &'p BTreeSet<SegmentId>,
+        hints: &'p BTreeMap<u32, SegmentHints>,
         bytes_total: u64,
     ) -> Pass<'p, 'r> {
         Pass {
@@ -48,9 +63,10 @@ impl<'p, 'r> Pass<'p, 'r> {
             stop,
             claims: Claims::new(state),
             progress: Progress { bytes_total, ..Progress::default() },
-            counts: Counts::default(),
             open: BTreeMap::new(),
-            gone: (0, 0),
+            seen: Claimed::default(),
+            is_doubtful: false,
+            hints,
             torn: BTreeSet::new(),
             cut: BTreeMap::new(),
             skipped,
@@ -61,8 +77,8 @@ impl<'p, 'r> Pass<'p, 'r> {
         Place::at(file_name(at.segment), at.offset.into())
     }
 
-    fn segment(&mut self, id: SegmentId) -> &mut SegmentReport {
-        self.open.entry(id).or_insert_with(|| SegmentReport { segment: id, ..SegmentReport::default() })
+    fn open(&mut self, id: SegmentId) -> &mut Open {
+        self.open.entry(id).or_default()
     }
 
     fn len_of(&self, id: SegmentId) -> Result<u32> {
@@ -86,23 +102,19 @@ impl<'p, 'r> Pass<'p, 'r> {
     }
 
     fn tell_gone(&mut self, claim: &Claim) -> Result<()> {
-        let count = if claim.kind == ClaimKind::Run { &mut self.gone.1 } else { &mut self.gone.0 };
-        *count = count.saturating_add(1);
-        self.add_claim(claim, Damage::Gone)
-    }
-
-    fn add_claim(&mut self, claim: &Claim, damage: Damage) -> Result<()> {
-        self.report.add(&Finding::gone(claim, damage))
+        self.open(claim.at.segment).gone.add(claim.kind);
+        self.seen.add(claim.kind);
+        self.report.add(&Finding::gone(claim, Damage::Gone))
     }
 
     /// Ends the pass. `whole`: the log was read from end to end, so that all claims can be accounted for.
     pub(super) fn finish(mut self, whole: bool) -> Result<()> {
-        if whole
-            && self.counts.unknown == 0
-            && !self.claims.is_blind()
-            && !self.is_backed(self.state.overlay.totals())
+        // Without an index, what it would have was read from the log.
+        if let Some(newest) = self.state.layers.first().filter(|_| whole && !self.is_doubtful)
+            && !self.is_backed()?
         {
-            self.unbacked()?;
+            let what = "it has other entries than the log has records";
+            self.report.damage(Place::whole(newest.name()), Damage::Index { what })?;
         }
         self.tell_progress();
         Ok(())
@@ -110,53 +122,58 @@ impl<'p, 'r> Pass<'p, 'r> {
 
     /// Each entry of the index names a place of its own: if as many records were found in the places that it names as it has
     /// entries, every entry is right.
-    fn is_backed(&self, claimed: Totals) -> bool {
-        let entries = claimed.snapshots.saturating_add(claimed.aliases).saturating_add(claimed.tombstones);
-        let (gone, runs_gone) = self.gone;
-        entries == self.counts.entries.saturating_add(gone)
-            && claimed.runs == self.counts.runs.saturating_add(runs_gone)
+    fn is_backed(&mut self) -> Result<bool> {
+        let Totals { snapshots, aliases, tombstones, runs, .. } = self.state.overlay.totals();
+        let claimed = Claimed { entries: snapshots.saturating_add(aliases).saturating_add(tombstones), runs };
+        // What it counts and no record backs may be runs whose own record is lost, and deletions that nothing needs any more.
+        Ok(claimed == self.seen || self.claims.all()?.is_none_or(|claimed| claimed == self.seen))
     }
 
-    /// Looks for entries that name a place where there is no such record, though no bytes are missing there.
-    fn unbacked(&mut self) -> Result<()> {
-        let state = self.state;
-        let keys = Keys(&state.segments);
-        let mut wrong = Vec::new();
-        let (torn, stop) = (&self.torn, self.stop);
-        let mut claimed = (0u64, 0u64);
-        let told = self.claims.each(&mut |claim| {
-            stop.check()?;
-            let count = if claim.kind == ClaimKind::Run { &mut claimed.1 } else { &mut claimed.0 };
-            *count = count.saturating_add(1);
-            let is_there = || state.segments.ids().binary_search(&claim.at.segment).is_ok();
-            // What is in places that do not hold was told there.
-            if torn.contains(&claim.at.segment) || !is_there() {
-                return Ok(());
+    /// Tells of the entries that name a place in a segment where there is no such record, though no bytes are missing there.
+    /// Returns how many. Cost: none where the bytes of live records add up to what was noted; else one pass over the index,
+    /// once for all segments, and another where something is wrong.
+    fn account(&mut self, id: SegmentId) -> Result<u64> {
+        let Open { counts, gone, .. } = *self.open(id);
+        // What is in places that do not hold was told there.
+        let is_hidden = counts.unknown > 0 || self.torn.contains(&id);
+        self.is_doubtful |= is_hidden;
+        if self.state.layers.is_empty() || is_hidden {
+            return Ok(0);
+        }
+        let noted = self.hints.get(&id.0).map_or(0, |noted| noted.live.saturating_add(noted.tombstones));
+        if !self.hints.is_empty() && noted == counts.newest_bytes {
+            return Ok(0);
+        }
+        let seen = Claimed {
+            entries: counts.entries.saturating_add(gone.entries),
+            runs: counts.runs.saturating_add(gone.runs),
+        };
+        if self.claims.in_segment(id)?.is_none_or(|claimed| claimed == seen) {
+            return Ok(0);
+        }
+        self.unbacked(id)
+    }
+
+    fn unbacked(&mut self, id: SegmentId) -> Result<u64> {
+        let (keys, seed) = (Keys(&self.state.segments), self.state.overlay.seed());
+        // What was behind its end was told before.
+        let until = Location { segment: id, offset: self.len_of(id)? };
+        let mut next = Location { segment: id, offset: 0 };
+        let mut wrong = 0u64;
+        while let Some(claim) = self.claims.next(next, until)? {
+            self.stop.check()?;
+            let is_key = |key: &Key| {
+                let is_run = claim.kind == RecordKind::Run;
+                key.run == claim.run && (is_run || hash_key(&key.object, seed) == claim.hash)
+            };
+            if !keys.key_at(claim.at)?.as_ref().is_some_and(is_key) {
+                wrong = wrong.saturating_add(1);
+                self.is_doubtful = true;
+                self.report.add(&Finding::unbacked(&claim))?;
             }
-            let backed = keys.key_at(claim.at)?.is_some_and(|key| key.run == claim.run);
-            if !backed && wrong.len() < WRONG_MAX {
-                wrong.push(claim);
-            }
-            Ok(())
-        });
-        match told {
-            Err(Error::Damaged { place, damage }) => self.report.damage(place, damage)?,
-            told => told?,
+            next = Location { offset: claim.at.offset.saturating_add(1), ..claim.at };
         }
-        let found =
-            (self.counts.entries.saturating_add(self.gone.0), self.counts.runs.saturating_add(self.gone.1));
-        if claimed == found {
-            // What it counts and no record backs are runs whose own record is lost, and deletions that nothing needs any more.
-            return Ok(());
-        }
-        if wrong.is_empty() {
-            let file = state.layers.first().map_or("index", |layer| layer.name());
-            let what = "it has other entries than the log has records";
-            return self.report.damage(Place::whole(file), Damage::Index { what });
-        }
-        wrong.iter().try_for_each(|claim| {
-            self.add_claim(claim, Damage::Index { what: "there is no such record in the place it names" })
-        })
+        Ok(wrong)
     }
 
     fn tell_progress(&mut self) {
@@ -166,21 +183,13 @@ impl<'p, 'r> Pass<'p, 'r> {
     }
 }
 
-/// Entries that name wrong places and are told one by one: an index with that many is to be built anew in any case.
-const WRONG_MAX: usize = 1000;
-
 impl LogSink<Noted> for Pass<'_, '_> {
     fn committed(&mut self, notes: Noted) -> Result<()> {
         let Some(id) = notes.segment else { return Ok(()) };
         let counts = notes.counts;
-        let segment = self.segment(id);
-        segment.records = segment.records.saturating_add(counts.records);
-        segment.live = segment.live.saturating_add(counts.live);
-        segment.ok = segment.ok.saturating_add(counts.ok);
-        segment.bad = segment.bad.saturating_add(counts.bad);
-        self.counts.entries = self.counts.entries.saturating_add(counts.entries);
-        self.counts.runs = self.counts.runs.saturating_add(counts.runs);
-        self.counts.unknown = self.counts.unknown.saturating_add(counts.unknown);
+        self.open(id).counts.add(&counts);
+        self.seen.entries = self.seen.entries.saturating_add(counts.entries);
+        self.seen.runs = self.seen.runs.saturating_add(counts.runs);
         if notes.broken {
             self.torn.insert(id);
         }
@@ -197,16 +206,28 @@ impl LogSink<Noted> for Pass<'_, '_> {
         Ok(())
     }
 
-    fn transaction(&mut self, _: &Transaction<'_>) -> Result<()> {
-        Ok(())
+    /// The index names the COMMIT that it was written behind.
+    fn transaction(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        let Some(covered) = self.state.layers.first().map(|layer| layer.covered()) else { return Ok(()) };
+        let Transaction { commit, link, end } = *transaction;
+        let is_other = (link.at, link.data_crc) != (covered.at, covered.data_crc);
+        if commit.is_none() || link.id != covered.commit || !is_other {
+            return Ok(());
+        }
+        let what = "it is another than the one behind which the index was written";
+        self.damage(
+            link.at,
+            end.saturating_sub(link.at.offset),
+            Damage::Transaction { commit: link.id, what },
+        )
     }
 
     fn damage(&mut self, at: Location, len: u32, damage: Damage) -> Result<()> {
         self.stop.check()?;
-        let segment = self.segment(at.segment);
-        segment.bad = segment.bad.saturating_add(1);
         let is_refusal = matches!(damage, Damage::Unreadable { .. });
-        segment.unreadable |= is_refusal;
+        let report = &mut self.open(at.segment).report;
+        report.bad = report.bad.saturating_add(1);
+        report.unreadable |= is_refusal;
         if matches!(damage, Damage::CommitLost { .. } | Damage::Truncated { .. }) {
             // What was before that COMMIT, and behind the end of the file, comes before it.
             let end = Location { offset: self.len_of(at.segment)?, ..at };
@@ -217,9 +238,12 @@ impl LogSink<Noted> for Pass<'_, '_> {
         if is_refusal {
             self.report.refusal(place, &damage)?;
         } else {
-            self.report.add(&Finding { len: Some(len.into()), ..Finding::damage(place, damage) })?;
+            self.report.add(&Finding { len: Some(len.into()), ..Finding::damage(place, damage.clone()) })?;
         }
-        if at.offset > 0 {
+        // A COMMIT that is wrong is one all the same: there was no other record in its place.
+        let is_of_commit =
+            matches!(damage, Damage::Chain { .. } | Damage::Transaction { .. } | Damage::CommitLost { .. });
+        if at.offset > 0 && !is_of_commit {
             self.torn.insert(at.segment);
             self.gone(at, Location { offset: at.offset.saturating_add(len), ..at })?;
         }
@@ -243,22 +267,34 @@ impl LogSink<Noted> for Pass<'_, '_> {
         if !read && !skipped {
             return Ok(());
         }
-        let mut report = self.open.remove(&id).unwrap_or_default();
-        report.segment = id;
-        report.skipped = skipped;
-        report.present = len.is_some() || report.unreadable;
-        report.bytes = len.unwrap_or_default();
-        report.sealed = self.state.segments.active() != Some(id);
-        let behind = SegmentId(id.0.saturating_add(u32::from(report.sealed)));
-        report.next = Location { segment: behind, offset: 0 };
-        if !report.present {
-            report.bad = report.bad.saturating_add(1);
+        let is_unreadable = self.open(id).report.unreadable;
+        self.is_doubtful |= is_unreadable;
+        let present = len.is_some() || is_unreadable;
+        if !present {
+            self.open(id).report.bad = 1;
             self.report.damage(Place::whole(file_name(id)), Damage::Missing)?;
         }
         // What is not in the file, and what was behind its end.
         if let Some(offset) = self.cut.remove(&id).or(len.is_none().then_some(0)) {
             self.gone(Location { segment: id, offset }, Location { segment: id, offset: u32::MAX })?;
         }
+        let unbacked = if read && len.is_some() { self.account(id)? } else { 0 };
+        let sealed = self.state.segments.active() != Some(id);
+        let behind = SegmentId(id.0.saturating_add(u32::from(sealed)));
+        let Open { report, counts, .. } = self.open.remove(&id).unwrap_or_default();
+        let report = SegmentReport {
+            segment: id,
+            bytes: len.unwrap_or_default(),
+            records: counts.records,
+            live: counts.live,
+            ok: counts.ok,
+            bad: report.bad.saturating_add(counts.bad).saturating_add(unbacked),
+            sealed,
+            present,
+            skipped,
+            next: Location { segment: behind, offset: 0 },
+            ..report
+        };
         if read {
             let summary = &mut self.report.summary;
             summary.segments = summary.segments.saturating_add(u64::from(report.present));

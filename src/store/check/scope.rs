@@ -48,7 +48,7 @@ impl Scope {
         let mut scope = Scope { parts, skipped: BTreeSet::new(), refused: BTreeMap::new() };
         for id in ids {
             let is_own = options.shard.is_none_or(|shard| shard.has(id))
-                && options.from.is_none_or(|from| from.segment <= id);
+                && (options.is_new(id) || options.again.is_some_and(|again| again.contains(&id)));
             let part = if is_own { scope.part(state, options, id)? } else { Part::Pass };
             if part == Part::Skip {
                 scope.skipped.insert(id);
@@ -93,7 +93,7 @@ impl Scope {
 }
 
 /// Returns the length of a segment; `None` if there is no such file.
-fn len_of(state: &State, id: SegmentId) -> Result<Option<u64>> {
+pub(super) fn len_of(state: &State, id: SegmentId) -> Result<Option<u64>> {
     if let Some(segment) = state.segments.get(id)? {
         return segment.file().len().map(Some);
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::finding::{Finding, RecordReport};
+use super::finding::{Finding, RecordKind, RecordReport};
 use super::options::{Judge, Judgement, Level, Remark};
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::put::{self, PutKind};
@@ -20,10 +20,13 @@ use crate::vfs::prefetch;
 /// Records that wait before they are held against the index: by then the lines of memory that they were asked for are there.
 const BATCH: usize = 32;
 
+/// What one thing to tell takes, with a name of the usual length.
+const TOLD_BYTES: usize = size_of::<Told>().saturating_add(64);
+
 /// What there is to tell, in the order of the log.
 #[derive(Debug)]
 pub(super) enum Told {
-    Finding(Finding),
+    Finding(Box<Finding>),
     Record(RecordReport),
     Remark(RunKey, Remark),
 }
@@ -42,8 +45,29 @@ pub(super) struct Counts {
     pub(super) entries: u64,
     /// The same of the records of runs.
     pub(super) runs: u64,
+    /// Bytes of the newest records of their keys, deletions included.
+    pub(super) newest_bytes: u64,
     /// Records of which a damaged index did not say whether they are the newest.
     pub(super) unknown: u64,
+}
+
+impl Counts {
+    /// Adds those of more records.
+    pub(super) fn add(&mut self, more: &Counts) {
+        let Counts { records, live, ok, bad, entries, runs, newest_bytes, unknown } = *more;
+        for (count, more) in [
+            (&mut self.records, records),
+            (&mut self.live, live),
+            (&mut self.ok, ok),
+            (&mut self.bad, bad),
+            (&mut self.entries, entries),
+            (&mut self.runs, runs),
+            (&mut self.newest_bytes, newest_bytes),
+            (&mut self.unknown, unknown),
+        ] {
+            *count = count.saturating_add(more);
+        }
+    }
 }
 
 /// What is kept of records until their COMMIT.
@@ -68,7 +92,7 @@ struct Numbers {
 
 impl Notes for Noted {
     fn weight(&self) -> usize {
-        size_of::<Noted>().saturating_add(self.told.len().saturating_mul(256))
+        size_of::<Noted>().saturating_add(self.told.len().saturating_mul(TOLD_BYTES))
     }
 }
 
@@ -95,7 +119,6 @@ struct Rare {
 
 impl Seen {
     fn damaged(&mut self, damage: Damage) {
-        self.kind = None;
         self.rare.get_or_insert_default().damage = Some(damage);
     }
 }
@@ -130,19 +153,22 @@ impl Survey for Inspect<'_> {
         notes.segment = Some(at.segment);
         notes.counts.records = notes.counts.records.saturating_add(1);
         let mut seen = self.seen(at, head);
-        if let Err(damage) = walk.verify(at.offset, head)? {
-            seen.damaged(damage);
-        } else if let Err(damage) = self.decode(walk, head, &mut seen)? {
-            seen.damaged(damage);
+        let good = match walk.verify(at.offset, head)? {
+            Ok(()) => self.decode(walk, head, &mut seen)?,
+            bad => bad,
+        };
+        if let Err(damage) = &good {
+            seen.damaged(damage.clone());
+            seen.kind = kind_of(walk, at, head)?;
         }
         if head.tag == Tag::Dictionary {
             if let Some(damage) = seen.rare.and_then(|rare| rare.damage) {
                 notes.counts.bad = notes.counts.bad.saturating_add(1);
-                notes.told.push(Told::Finding(about_dictionary(at, head.size, damage)));
+                notes.told.push(Told::Finding(Box::new(about_dictionary(at, head.size, damage))));
             }
             return Ok(());
         }
-        if self.level == Level::Content && seen.kind == Some(PutKind::Snapshot) {
+        if self.level == Level::Content && seen.kind == Some(PutKind::Snapshot) && good.is_ok() {
             return self.judge(walk, head, seen, notes);
         }
         for layer in &self.state.layers {
@@ -162,11 +188,10 @@ impl Survey for Inspect<'_> {
     ) -> Result<()> {
         notes.segment = Some(at.segment);
         notes.counts.records = notes.counts.records.saturating_add(1);
-        let first = walk.bytes(at.offset.saturating_add(HEAD_LEN), put::PEEK_BYTES)?;
         notes.broken = true;
         let mut seen = self.seen(at, head);
         seen.damaged(damage.clone());
-        seen.kind = if head.tag == Tag::Put { put::peek(first).map(|(kind, _)| kind) } else { None };
+        seen.kind = kind_of(walk, at, head)?;
         notes.queue.push(seen);
         Ok(())
     }
@@ -317,6 +342,9 @@ impl Inspect<'_> {
             Newest::Unknown => add(&mut counts.unknown),
             Newest::Later | Newest::Missed(_) => {}
         }
+        if is_this {
+            counts.newest_bytes = counts.newest_bytes.saturating_add(seen.size.into());
+        }
         if is_this && seen.kind.is_some() {
             add(&mut counts.live);
         }
@@ -328,11 +356,11 @@ impl Inspect<'_> {
         if let Some(damage) = rare.damage {
             add(&mut counts.bad);
             let live = (newest != Newest::Unknown).then_some(is_this);
-            notes.told.push(Told::Finding(about(seen, damage, live)));
+            notes.told.push(Told::Finding(Box::new(about(seen, damage, live))));
         }
         if let Newest::Missed(what) = newest {
             add(&mut counts.bad);
-            notes.told.push(Told::Finding(about(seen, Damage::Index { what }, Some(true))));
+            notes.told.push(Told::Finding(Box::new(about(seen, Damage::Index { what }, Some(true)))));
         }
         if self.records {
             let Seen { at, key, size: len, kind, txn, .. } = *seen;
@@ -342,11 +370,26 @@ impl Inspect<'_> {
     }
 }
 
+/// What a damaged record holds, as its first bytes have it.
+fn kind_of(walk: &mut Walk<'_>, at: Location, head: &Head) -> Result<Option<PutKind>> {
+    if head.tag != Tag::Put {
+        return Ok(None);
+    }
+    let first = walk.bytes(at.offset.saturating_add(HEAD_LEN), put::PEEK_BYTES)?;
+    Ok(put::peek(first).map(|(kind, _)| kind))
+}
+
 /// A finding about a record, with all that is known of it.
 fn about(seen: &Seen, damage: Damage, live: Option<bool>) -> Finding {
     let place = Place::at(file_name(seen.at.segment), seen.at.offset.into());
     let (len, key, name) = (Some(seen.size.into()), Some(seen.key), put::implied_name(&seen.key));
-    Finding { len, key, name, live, ..Finding::damage(place, damage) }
+    let kind = Some(match seen.kind {
+        _ if seen.tag == Tag::Delete => RecordKind::Delete,
+        _ if seen.key.is_run() => RecordKind::Run,
+        Some(PutKind::Alias) => RecordKind::Alias,
+        _ => RecordKind::Snapshot,
+    });
+    Finding { len, key, name, live, kind, ..Finding::damage(place, damage) }
 }
 
 fn about_dictionary(at: Location, size: u32, damage: Damage) -> Finding {

@@ -6,8 +6,9 @@ use crate::error::Damage;
 use crate::format::crc::Binding;
 use crate::format::record::{Head, encode_head};
 
-/// Bytes of notes that are kept of one transaction. Under test so few that records are mostly read again.
-const KEPT_MAX_BYTES: usize = if cfg!(test) { 16 << 10 } else { 32 << 20 };
+/// Bytes of notes that are kept of one transaction: as many as an import makes of one, and some. Under test so few that records
+/// are mostly read again.
+const KEPT_MAX_BYTES: usize = if cfg!(test) { 16 << 10 } else { 8 << 20 };
 
 /// What stands between two COMMITs, in order.
 #[derive(Debug)]

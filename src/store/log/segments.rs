@@ -4,9 +4,11 @@ use super::open::Open;
 use super::piece::{Event, Survey};
 use super::{COMMIT_LEN, LogPosition, LogReader, SegmentEnd, Transaction, Unresolved, piece};
 use crate::error::{Damage, Result};
+use crate::format::commit;
+use crate::format::record::{Head, Tag};
 use crate::format::segment::{CommitLink, HEADER_LEN};
 use crate::id::{CommitId, Location, SegmentId};
-use crate::segment::Segment;
+use crate::segment::{Segment, Step};
 
 impl<S: Survey> LogReader<'_, S> {
     /// Ends the reading. `witness` is a COMMIT that something beside the log knows: the index. Returns the number of gaps.
@@ -53,6 +55,43 @@ impl<S: Survey> LogReader<'_, S> {
         self.position.link = link;
         self.known = true;
         self.flush()
+    }
+
+    /// Finds out where the segment before ended, if that was passed: one that ends with a later COMMIT than the next header names,
+    /// or with another one, is not the segment that this one was written behind. Reads what stands behind the COMMIT that is
+    /// named, which mostly is nothing, or all of that segment if the COMMIT is not there.
+    pub(super) fn catch_up(&mut self, named: CommitLink) -> Result<()> {
+        let Some(before) = self.passed.take().filter(|before| *before == named.at.segment) else {
+            return Ok(());
+        };
+        let last = match self.last_commit(before, named) {
+            Ok(last) => last,
+            // Who reads that segment tells of it.
+            Err(error) => return self.sink.refused(error).map(|_| ()),
+        };
+        if let Some(last) = last.filter(|last| last.id >= named.id) {
+            (self.position.link, self.known) = (last, true);
+        }
+        Ok(())
+    }
+
+    fn last_commit(&self, id: SegmentId, named: CommitLink) -> Result<Option<CommitLink>> {
+        let Some(segment) = self.segments.get(id)? else { return Ok(None) };
+        let is_named = |head: &Head| head.tag == Tag::Commit && head.data_crc == named.data_crc;
+        let is_there = segment.head(named.at.offset)?.as_ref().is_ok_and(is_named);
+        let mut walk = segment.walk(is_there.then_some(named.at.offset))?;
+        let mut last = None;
+        while let Some(step) = walk.step()? {
+            if let Step::Record { offset, head } = step
+                && head.tag == Tag::Commit
+                && walk.verify(offset, &head)?.is_ok()
+                && let Ok(commit) = commit::decode(walk.data(offset, &head)?)
+            {
+                let at = Location { segment: id, offset };
+                last = Some(CommitLink { id: commit.id, at, data_crc: head.data_crc });
+            }
+        }
+        Ok(last)
     }
 
     /// Decides about one of them. Returns whether it was committed.

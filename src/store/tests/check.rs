@@ -1,30 +1,29 @@
 //! What a check tells does not depend on how it goes about it: threads, parts, stops, and what it could keep in memory.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
+use super::check_parts::many_segments;
 use super::*;
 use crate::error::Result;
-use crate::id::{Location, SegmentId};
+use crate::id::SegmentId;
 use crate::limits::SEGMENT_SIZE_DEFAULT_BYTES;
 use crate::progress::Stop;
 use crate::store::check::{
-    CheckBegin, CheckOptions, CheckSink, CheckSummary, Finding, Level, RecordReport, SegmentReport, Shard,
-    check,
+    CheckBegin, CheckOptions, CheckSink, CheckSummary, Finding, Level, RecordReport, SegmentReport, check,
 };
 use crate::vfs::ReadVfs;
 
 /// All that was told, as lines.
 #[derive(Default)]
-struct Lines {
+pub(super) struct Lines {
     /// About files that are no segments.
-    files: Vec<String>,
+    pub(super) files: Vec<String>,
     /// About the log.
-    log: Vec<String>,
+    pub(super) log: Vec<String>,
     /// Places of the log, in the order in which they were told.
-    places: Vec<(u32, u64)>,
-    ends: Vec<SegmentReport>,
-    begun: Option<CheckBegin>,
+    pub(super) places: Vec<(u32, u64)>,
+    pub(super) ends: Vec<SegmentReport>,
+    pub(super) begun: Option<CheckBegin>,
 }
 
 impl Lines {
@@ -47,7 +46,10 @@ impl CheckSink for Lines {
     }
 
     fn finding(&mut self, finding: &Finding) -> Result<()> {
-        self.add(&finding.place.file, finding.place.offset, format!("{finding:?}"));
+        // An entry of the index that no record backs is about a segment as a whole, and comes at its end.
+        let is_of_index = matches!(finding.damage, Some(crate::error::Damage::Index { .. }));
+        let offset = finding.place.offset.or(is_of_index.then_some(u64::MAX));
+        self.add(&finding.place.file, offset, format!("{finding:?}"));
         Ok(())
     }
 
@@ -64,7 +66,7 @@ impl CheckSink for Lines {
     }
 }
 
-fn run_check(mem: &Mem, options: &CheckOptions<'_>) -> (Lines, CheckSummary) {
+pub(super) fn run_check(mem: &Mem, options: &CheckOptions<'_>) -> (Lines, CheckSummary) {
     let (lines, summary) = run_unordered(mem, options);
     let back = lines.places.iter().zip(lines.places.iter().skip(1)).find(|(place, next)| place > next);
     assert_eq!(back, None, "ascending by segment and offset: {}", lines.log.join("\n"));
@@ -80,11 +82,12 @@ fn run_unordered(mem: &Mem, options: &CheckOptions<'_>) -> (Lines, CheckSummary)
     (lines, summary)
 }
 
-const ALL: CheckOptions<'_> = CheckOptions {
+pub(super) const ALL: CheckOptions<'_> = CheckOptions {
     level: Level::Crc,
     jobs: 1,
     records: true,
     from: None,
+    again: None,
     shard: None,
     skip: None,
     deadline: None,
@@ -179,88 +182,6 @@ fn a_payload_that_embeds_a_segment_misleads_no_thread() {
         let (lines, summary) = run_check(&mem, &CheckOptions { jobs, ..ALL });
         assert_eq!((lines.log, summary), (expect.0.log.clone(), expect.1));
     }
-}
-
-/// Small segments, of which some are damaged, one is missing and one has no header.
-fn many_segments() -> Mem {
-    let mem = Mem::new();
-    let store = Store::create_on(Arc::new(mem.clone()), &options(4096, Compression::None)).unwrap();
-    let mut writer = writer(&store);
-    for number in 0..300 {
-        put(
-            &mut writer,
-            number % 200,
-            u64::from(number / 100),
-            &vec![u8::try_from(number % 250).unwrap(); 300],
-        );
-        if number % 7 == 6 {
-            writer.commit().unwrap();
-        }
-    }
-    writer.commit().unwrap();
-    writer.close().unwrap();
-    let paths: Vec<String> = mem.paths().into_iter().filter(|path| path.starts_with("data/")).collect();
-    assert!(paths.len() > 12, "{}", paths.len());
-    assert!(mem.remove_raw(&paths[6]));
-    for (number, place) in [(2, 700), (3, 30), (8, 1500), (9, 2000), (10, 20)] {
-        let mut bytes = mem.bytes(&paths[number]).unwrap();
-        bytes[place] ^= 1;
-        mem.set_bytes(&paths[number], bytes);
-    }
-    mem
-}
-
-#[test]
-fn the_parts_of_a_store_together_tell_what_a_check_of_the_whole_tells() {
-    let mem = many_segments();
-    let (whole, summary) = run_check(&mem, &ALL);
-    assert!(summary.damage > 5, "{summary:?}");
-    let expect: BTreeSet<&String> = whole.log.iter().collect();
-    for of in [2, 3, 7, 100] {
-        let mut parts = Vec::new();
-        let mut damage = 0;
-        for index in 1..=of {
-            let shard = Shard::new(index, of).unwrap();
-            let (lines, summary) = run_check(&mem, &CheckOptions { shard: Some(shard), ..ALL });
-            assert_eq!(lines.files, whole.files);
-            assert!(lines.ends.iter().all(|end| shard.has(end.segment)));
-            damage += summary.damage;
-            parts.extend(lines.log);
-        }
-        assert_eq!(parts.iter().collect::<BTreeSet<_>>(), expect, "{of} parts");
-        assert_eq!((parts.len(), damage), (whole.log.len(), summary.damage), "{of} parts");
-    }
-}
-
-#[test]
-fn a_check_goes_on_from_any_segment_and_tells_what_is_behind_it() {
-    let mem = many_segments();
-    let (whole, _) = run_check(&mem, &ALL);
-    for end in &whole.ends {
-        let (lines, _) = run_check(&mem, &CheckOptions { from: Some(end.next), ..ALL });
-        let behind = whole.places.partition_point(|(segment, _)| *segment < end.next.segment.0);
-        assert_eq!(lines.places, whole.places[behind..], "from {:?}", end.next);
-        let log: BTreeSet<&String> = lines.log.iter().collect();
-        assert!(log.is_subset(&whole.log.iter().collect()), "from {:?}", end.next);
-    }
-}
-
-#[test]
-fn a_check_whose_time_is_up_ends_between_segments_and_says_where_to_go_on() {
-    let mem = many_segments();
-    let (whole, _) = run_check(&mem, &ALL);
-    let long_ago = Instant::now().checked_sub(Duration::from_secs(1));
-    let (mut log, mut from, mut runs) = (Vec::new(), None, 0);
-    loop {
-        let (lines, summary) = run_check(&mem, &CheckOptions { deadline: long_ago, from, ..ALL });
-        log.extend(lines.log);
-        runs += 1;
-        let Some(cursor) = summary.cursor else { break };
-        assert!(from.is_none_or(|from: Location| from < cursor), "each run comes further");
-        from = Some(cursor);
-    }
-    assert!(runs > 10, "{runs}");
-    assert_eq!(log.iter().collect::<BTreeSet<_>>(), whole.log.iter().collect());
 }
 
 #[test]

@@ -89,6 +89,20 @@ struct Builder {
     runs: Vec<RunKey>,
     staged: Vec<Change>,
     fixture: Fixture,
+    /// The segment that is written, from 1.
+    segment: u32,
+    fork: Fork,
+}
+
+/// How the history of a copy of the store differs: from this segment on it was given other things.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fork {
+    /// It is the store.
+    No,
+    /// Other bytes under the same names.
+    Bodies(u32),
+    /// One snapshot more in front, so that nothing lies where it does in the store.
+    More(u32),
 }
 
 enum Change {
@@ -99,6 +113,8 @@ enum Change {
 
 impl Builder {
     fn put(&mut self, number: u32, run: usize, version: u32) {
+        let version =
+            version + if matches!(self.fork, Fork::Bodies(from) if from <= self.segment) { 5 } else { 0 };
         let (name, run, body) = (name(number), self.runs[run], body(number, version));
         self.append(&name, run, PutKind::Snapshot, &body);
         self.staged.push(Change::Put(name, run, body));
@@ -139,10 +155,18 @@ impl Builder {
 
     /// Closes the writer, which publishes the index, and takes a new one, which starts a new segment.
     fn reopen(self) -> Builder {
-        let Builder { writer, runs, staged, fixture } = self;
+        let Builder { writer, runs, staged, fixture, segment, fork } = self;
         writer.close().unwrap();
         let writer = open_writer(&fixture.mem);
-        Builder { writer, runs, staged, fixture }
+        let mut next = Builder { writer, runs, staged, fixture, segment: segment + 1, fork };
+        next.diverge();
+        next
+    }
+
+    fn diverge(&mut self) {
+        if matches!(self.fork, Fork::More(from) if from <= self.segment) {
+            self.put(20, 0, 1);
+        }
     }
 }
 
@@ -158,6 +182,15 @@ pub(crate) fn build(covered: Covered) -> Fixture {
 
 /// Makes it with another identity.
 pub(crate) fn build_as(covered: Covered, store_id: StoreId) -> Fixture {
+    build_with(covered, store_id, Fork::No)
+}
+
+/// Makes a copy that went its own way.
+pub(crate) fn build_fork(covered: Covered, fork: Fork) -> Fixture {
+    build_with(covered, StoreId([7; 16]), fork)
+}
+
+fn build_with(covered: Covered, store_id: StoreId, fork: Fork) -> Fixture {
     let mem = Mem::new();
     let dictionary = [body(1, 1), body(2, 1)].concat();
     let options = CreateOptions {
@@ -180,11 +213,13 @@ pub(crate) fn build_as(covered: Covered, store_id: StoreId) -> Fixture {
         newest: BTreeMap::new(),
         tail_start: 0,
     };
-    let mut builder = Builder { writer: open_writer(&mem), runs: Vec::new(), staged: Vec::new(), fixture };
+    let (writer, runs, staged) = (open_writer(&mem), Vec::new(), Vec::new());
+    let mut builder = Builder { writer, runs, staged, fixture, segment: 1, fork };
     for (at, name) in RUN_NAMES {
         let (run, _) = builder.writer.put_run(Instant(at), name, b"\x80").unwrap();
         builder.runs.push(run);
     }
+    builder.diverge();
     let fixture = fill(builder);
     let stripped = if covered == Covered::None { strip(&mem) } else { mem.snapshot_all() };
     survey(Fixture { mem: stripped, ..fixture }, store_id)

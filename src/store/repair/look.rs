@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Damage, Error, Place, Result};
 use crate::format::segment;
 use crate::id::SegmentId;
 use crate::progress::Stop;
@@ -28,16 +28,27 @@ impl RepairScope {
     }
 }
 
-/// Gathers the findings of a check, as far as they concern a repair.
+/// What a check has found, as far as it concerns a repair.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Within the scope.
+    pub(super) all: Vec<Finding>,
+    /// A COMMIT, anywhere, does not follow the one before it, or is gone.
+    pub(super) is_chain_broken: bool,
+}
+
+/// Gathers the findings of a check.
 pub(super) struct Findings<'s> {
     pub(super) scope: Option<&'s RepairScope>,
-    pub(super) all: Vec<Finding>,
+    pub(super) found: Found,
 }
 
 impl CheckSink for Findings<'_> {
     fn finding(&mut self, finding: &Finding) -> Result<()> {
+        self.found.is_chain_broken |=
+            matches!(finding.damage, Some(Damage::Chain { .. } | Damage::CommitLost { .. }));
         if self.scope.is_none_or(|scope| scope.has(&finding.place.file)) {
-            self.all.push(finding.clone());
+            self.found.all.push(finding.clone());
         }
         Ok(())
     }
@@ -53,19 +64,17 @@ impl CheckSink for Findings<'_> {
 }
 
 /// Checks and gathers.
-pub(super) fn look(
-    read: &Arc<dyn ReadVfs>,
-    scope: Option<&RepairScope>,
-    stop: &Stop,
-) -> Result<Vec<Finding>> {
-    let mut findings = Findings { scope, all: Vec::new() };
+pub(super) fn look(read: &Arc<dyn ReadVfs>, scope: Option<&RepairScope>, stop: &Stop) -> Result<Found> {
+    let mut findings = Findings { scope, found: Found::default() };
     // All is read even so: that a COMMIT does not follow the one before it shows only where both are.
     check(read, &CheckOptions::default(), &mut findings, stop)?;
-    Ok(findings.all)
+    Ok(findings.found)
 }
 
-/// Counts those that are damage.
-pub(super) fn count_damage(findings: &[Finding]) -> u64 {
-    let damage = findings.iter().filter(|finding| finding.severity == Severity::Damage);
-    u64::try_from(damage.count()).unwrap_or(u64::MAX)
+impl Found {
+    /// Counts those that are damage.
+    pub(super) fn damage(&self) -> u64 {
+        let damage = self.all.iter().filter(|finding| finding.severity == Severity::Damage);
+        u64::try_from(damage.count()).unwrap_or(u64::MAX)
+    }
 }

@@ -14,11 +14,10 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
 
-use super::check::{CheckOptions, Finding, Moment, judge, keep_segments, load_frozen};
+use super::check::{CheckOptions, Moment, judge, keep_segments, load_frozen};
 use super::inner::DATA_DIR;
-use super::open::{Loaded, UseIndex, load};
+use super::open::Loaded;
 use super::recover::make_durable;
 use super::txn::Writer;
 use super::{Store, WriterOptions, current_dictionary, lock_patiently};
@@ -27,20 +26,22 @@ use crate::format::put::implied_name;
 use crate::id::{CommitId, Key, ObjectKey, RunKey, SegmentId};
 use crate::index::hash_key;
 use crate::progress::{Progress, Stop};
-use crate::vfs::ReadVfs;
 
 mod apply;
 mod attribute;
+mod basis;
 pub(crate) mod evidence;
 mod files;
+mod known;
 mod look;
 mod plan;
 mod salvage;
 mod swap;
 
+use basis::{Basis, load_basis};
 pub use evidence::Evidence;
 pub use look::RepairScope;
-use look::{Findings, count_damage, look};
+use look::{Findings, Found, look};
 use plan::Plan;
 
 /// Repairs in a row before what is still found counts as beyond repair. One is enough unless the first one brings
@@ -243,29 +244,26 @@ impl Store {
         if options.dry_run {
             // The plan is about the very state that was checked: a writer may go on beside.
             let _readers = keep_segments(&read, stop)?;
-            let Moment { mut loaded, files, hidden } = load_frozen(&read)?;
-            let mut findings = Findings { scope: options.scope, all: Vec::new() };
+            let Moment { loaded, files, hidden } = load_frozen(&read)?;
+            let mut findings = Findings { scope: options.scope, found: Found::default() };
             judge(&read, &loaded, &hidden, &CheckOptions::default(), &mut findings, stop)?;
-            let findings = findings.all;
-            let damage = count_damage(&findings);
-            if is_doubtful(&loaded, &findings) {
-                loaded = load(&files, UseIndex::Never, false)?;
-            }
-            let plan = Plan::make(&loaded, findings, options, &read)?;
-            let mut report = RepairReport { damage, remaining: damage, ..Default::default() };
-            report.commit = loaded.working.state.position.link.id;
+            let found = findings.found;
+            let damage = found.damage();
+            let commit = loaded.working.state.position.link.id;
+            let basis = Basis::of(loaded, &found, &files)?;
+            let plan = Plan::make(&basis, found.all, options, &read)?;
+            let mut report = RepairReport { damage, remaining: damage, commit, ..Default::default() };
             plan.tell(&mut report);
             return Ok(report);
         }
         let vfs = self.inner.vfs()?;
         let lock = lock_patiently(&*vfs, writer)?;
         vfs.create_dir(DATA_DIR)?;
-        let findings = look(&read, options.scope, stop)?;
-        let loaded = load_for(&read, &findings)?;
-        let mut writer = self.repairing_writer(loaded, lock)?;
-        let mut report = RepairReport { damage: count_damage(&findings), ..Default::default() };
+        let found = look(&read, options.scope, stop)?;
+        let mut writer = self.repairing_writer(load_basis(&read, &found)?.loaded, lock)?;
+        let mut report = RepairReport { damage: found.damage(), ..Default::default() };
         let mut rounds = Rounds { options, source, progress, stop, report: &mut report };
-        rounds.run(&mut writer, findings)?;
+        rounds.run(&mut writer, found)?;
         report.commit = writer.state().position.link.id;
         Ok(report)
     }
@@ -290,25 +288,25 @@ struct Rounds<'r, 's, 'p> {
 }
 
 impl Rounds<'_, '_, '_> {
-    fn run(&mut self, writer: &mut Writer, first: Vec<Finding>) -> Result<()> {
+    fn run(&mut self, writer: &mut Writer, first: Found) -> Result<()> {
         let read = writer.inner.read.clone();
-        let mut findings = first;
-        let mut remaining = count_damage(&findings);
+        let mut found = first;
+        let mut remaining = found.damage();
         let mut before: BTreeSet<SegmentId> = BTreeSet::new();
         for _ in 0..ROUNDS_MAX {
-            let loaded = load_for(&read, &findings)?;
-            let mut plan = Plan::make(&loaded, findings, self.options, &read)?;
+            let basis = load_basis(&read, &found)?;
+            let mut plan = Plan::make(&basis, found.all, self.options, &read)?;
             self.report.left.clear();
             self.report.take(&mut plan);
-            drop(loaded);
+            drop(basis);
             let news =
                 !plan.swaps.is_empty() || plan.salvages.iter().any(|salvage| before.insert(salvage.segment));
             if !news && plan.is_for_segments() || plan.is_empty() {
                 break;
             }
             self.carry_out(writer, &mut plan)?;
-            findings = look(&read, self.options.scope, self.stop)?;
-            remaining = count_damage(&findings);
+            found = look(&read, self.options.scope, self.stop)?;
+            remaining = found.damage();
         }
         self.report.remaining = remaining;
         // What another process left undone, and what a repair that was cut off did not come to.
@@ -342,24 +340,4 @@ impl Rounds<'_, '_, '_> {
         self.report.waiting_bytes = writer.remove_dead()?;
         Ok(())
     }
-}
-
-/// Loads the state that readers have; without the index if that is wrong somewhere. Its hints are not needed: the
-/// index is rebuilt, and they with it.
-fn load_for(read: &Arc<dyn ReadVfs>, findings: &[Finding]) -> Result<Loaded> {
-    let loaded = match load(read, UseIndex::Newest, false) {
-        Err(error) if error.is_damage() => return load(read, UseIndex::Never, false),
-        loaded => loaded?,
-    };
-    if is_doubtful(&loaded, findings) { load(read, UseIndex::Never, false) } else { Ok(loaded) }
-}
-
-/// Tells whether the index that a state was loaded with is wrong somewhere.
-fn is_doubtful(loaded: &Loaded, findings: &[Finding]) -> bool {
-    let layers = &loaded.working.state.layers;
-    findings.iter().any(|finding| match &finding.damage {
-        None => false,
-        Some(_) if layers.iter().any(|layer| layer.name() == finding.place.file) => true,
-        Some(damage) => plan::is_of_index(damage),
-    })
 }

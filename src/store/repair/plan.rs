@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::attribute;
+use super::basis::{Basis, is_of_index, is_unbacked};
 use super::salvage::{Judge, Pointer, Salvage};
 use super::swap::{self, Swap};
 use super::{Fate, FileRepair, RepairOptions, RepairReport, SegmentRepair};
@@ -16,7 +17,7 @@ use crate::segment::Segments;
 use crate::segment::dictionary;
 use crate::store::check::Finding;
 use crate::store::inner::DATA_DIR;
-use crate::store::open::{Loaded, seed_of};
+use crate::store::open::seed_of;
 use crate::store::state::State;
 use crate::vfs::ReadVfs;
 
@@ -50,11 +51,6 @@ pub(super) struct Plan {
     pub(super) findings: Vec<Finding>,
 }
 
-/// Damage that says that the index is wrong, not the log.
-pub(super) fn is_of_index(damage: &Damage) -> bool {
-    matches!(damage, Damage::Index { .. })
-}
-
 /// What the findings say of the segments.
 #[derive(Default)]
 struct Sorted {
@@ -66,17 +62,24 @@ struct Sorted {
 impl Plan {
     /// Makes the plan for a state and the findings of a check of it.
     pub(super) fn make(
-        loaded: &Loaded,
+        basis: &Basis,
         findings: Vec<Finding>,
         options: RepairOptions<'_>,
         vfs: &Arc<dyn ReadVfs>,
     ) -> Result<Plan> {
+        let loaded = &basis.loaded;
         let state = &loaded.working.state;
         let segments = state.segments.unmapped();
         let mut plan = Plan::default();
         let mut sorted = Sorted::default();
+        let suspects = if basis.is_log_wrong { suspects(&findings, &segments) } else { BTreeSet::new() };
         for finding in findings {
-            plan.sort(finding, &mut sorted, &segments, vfs)?;
+            // The index is rebuilt in any case; a segment that does not have what that names is damaged, and so is one that
+            // has what it does not name, where the COMMITs do not follow each other.
+            let is_suspect = || segment_of(&finding).is_some_and(|id| suspects.contains(&id));
+            let is_loss =
+                (basis.is_log_wrong || basis.claimed.is_some()) && is_unbacked(&finding) || is_suspect();
+            plan.sort(finding, is_loss, &mut sorted, &segments, vfs)?;
         }
         if !sorted.damaged.is_empty() {
             plan.swaps = swap::find(vfs, loaded.config.store, sorted.damaged.keys().copied())?;
@@ -86,7 +89,7 @@ impl Plan {
             return Ok(plan);
         }
         let wanted: BTreeSet<SegmentId> = sorted.damaged.keys().chain(sorted.tails.keys()).copied().collect();
-        let mut pointers = pointers_into(state, &wanted)?;
+        let mut pointers = basis.pointers(&wanted)?;
         // What the index knows and the log does not count is live all the same.
         for (segment, from) in &sorted.tails {
             let live = pointers.get(segment).is_some_and(|of| of.keys().any(|at| at >= from));
@@ -110,6 +113,9 @@ impl Plan {
             plan.salvages.push(judge.salvage(id, findings, &of)?);
         }
         plan.attribute(&segments, judge.seed)?;
+        if basis.claimed.is_some() {
+            plan.leave_answered(state)?;
+        }
         if options.accept_older {
             plan.look_for_older(&segments)?;
         }
@@ -119,14 +125,15 @@ impl Plan {
     fn sort(
         &mut self,
         finding: Finding,
+        is_loss: bool,
         sorted: &mut Sorted,
         segments: &Segments,
         vfs: &Arc<dyn ReadVfs>,
     ) -> Result<()> {
         let file = finding.place.file.clone();
-        if let Some(id) = file.strip_prefix("data/").and_then(segment::parse_file_name) {
+        if let Some(id) = segment_of(&finding) {
             match &finding.damage {
-                Some(damage) if is_of_index(damage) => self.rebuild = true,
+                Some(damage) if is_of_index(damage) && !is_loss => self.rebuild = true,
                 Some(_) => sorted.damaged.entry(id).or_default().push(finding),
                 None => {
                     let offset = finding.place.offset.and_then(|at| u32::try_from(at).ok());
@@ -337,33 +344,19 @@ fn covered(state: &State) -> Location {
     Location { segment: last, offset: covered.end }
 }
 
-/// Gathers what the state says of places in these segments.
-fn pointers_into(
-    state: &State,
-    wanted: &BTreeSet<SegmentId>,
-) -> Result<HashMap<SegmentId, BTreeMap<u32, Pointer>>> {
-    let mut all: HashMap<SegmentId, BTreeMap<u32, Pointer>> = HashMap::new();
-    if wanted.is_empty() {
-        return Ok(all);
-    }
-    let known = state.overlay.iter().filter(|(_, entry)| wanted.contains(&entry.at.segment));
-    let keys: HashMap<Location, Key> = known.map(|(key, entry)| (entry.at, *key)).collect();
-    let mut add = |at: Location, pointer: Pointer| {
-        all.entry(at.segment).or_default().insert(at.offset, pointer);
-    };
-    for row in state.all_rows()? {
-        if let Some(at) = row.at.filter(|at| wanted.contains(&at.segment)) {
-            let flags = crate::index::EntryFlags { tombstone: row.deleted, ..Default::default() };
-            add(at, Pointer { run: row.run, hash: None, flags, key: Some(Key::of_run(row.run)) });
-        }
-        for entry in state.entries_of(row.run)? {
-            if wanted.contains(&entry.at.segment) {
-                let key = keys.get(&entry.at).copied();
-                add(entry.at, Pointer { run: row.run, hash: Some(entry.hash), flags: entry.flags, key });
-            }
-        }
-    }
-    Ok(all)
+fn segment_of(finding: &Finding) -> Option<SegmentId> {
+    finding.place.file.strip_prefix("data/").and_then(segment::parse_file_name)
+}
+
+/// Segments that may be of another history: where a COMMIT does not follow the one before it, its own and the one before.
+fn suspects(findings: &[Finding], segments: &Segments) -> BTreeSet<SegmentId> {
+    let is_chain = |damage: &Damage| matches!(damage, Damage::Chain { .. } | Damage::CommitLost { .. });
+    let broken = findings.iter().filter(|one| one.damage.as_ref().is_some_and(is_chain));
+    let with_before = broken.filter_map(segment_of).flat_map(|id| {
+        let before = segments.ids().partition_point(|known| *known < id).checked_sub(1);
+        before.and_then(|at| segments.ids().get(at)).copied().into_iter().chain([id])
+    });
+    with_before.collect()
 }
 
 /// The dictionary that a segment's records need and that nobody has.

@@ -1,7 +1,9 @@
 //! What there is to save in one damaged segment, and what is lost with it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeMap;
 
+use super::basis::is_of_index;
+use super::known::{Known, Seen};
 use super::{Fate, Lost, LostKind, Unknown};
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::commit::{self, COMMIT_DATA_LEN};
@@ -63,43 +65,6 @@ struct Group {
     gaps: Vec<(u32, u32)>,
 }
 
-/// What is known of a segment besides its bytes.
-struct Known<'k> {
-    pointers: &'k BTreeMap<u32, Pointer>,
-    /// Where the check says that acknowledged bytes are no record.
-    gaps: BTreeSet<u32>,
-    /// Where it says that a COMMIT does not follow the one before it.
-    chains: HashSet<u32>,
-}
-
-impl Known<'_> {
-    fn of<'k>(pointers: &'k BTreeMap<u32, Pointer>, findings: &[Finding]) -> Known<'k> {
-        let places = |wanted: &dyn Fn(&&Finding) -> bool| -> HashSet<u32> {
-            let offsets = findings.iter().filter(wanted).filter_map(|one| one.place.offset);
-            offsets.filter_map(|at| u32::try_from(at).ok()).collect()
-        };
-        let is_chain = |finding: &&Finding| matches!(finding.damage, Some(Damage::Chain { .. }));
-        Known {
-            pointers,
-            gaps: places(&|finding| is_gap(finding)).into_iter().collect(),
-            chains: places(&is_chain),
-        }
-    }
-
-    /// Tells whether there are acknowledged bytes in a gap that nobody knows the records of.
-    fn is_open(&self, offset: u32, len: u32) -> bool {
-        // Behind a record whose head could be put right the check names a gap of its own.
-        let behind = offset.saturating_add(1)..offset.saturating_add(len);
-        self.count_in(offset, len) == 0 || self.gaps.range(behind).next().is_some()
-    }
-
-    /// Counts the records that the index, or a head put right, names in a range.
-    fn count_in(&self, offset: u32, len: u32) -> u64 {
-        let range = self.pointers.range(offset..offset.saturating_add(len));
-        u64::try_from(range.count()).unwrap_or(u64::MAX)
-    }
-}
-
 impl Judge<'_> {
     /// Goes through a segment. `pointers` is what the index has on it, by offset. Linear in the length of the file,
     /// whatever stands in it.
@@ -122,26 +87,31 @@ impl Judge<'_> {
             older: Vec::new(),
             unknown: Vec::new(),
         };
-        let mut seen = HashSet::new();
+        let mut seen = Seen::default();
         let segment = self.segments.get(id)?;
         if let Some(segment) = &segment {
             salvage.present = true;
             salvage.bytes = segment.file().len()?;
             self.walk(segment, &known, &mut salvage, &mut seen)?;
         }
-        for (offset, pointer) in pointers.iter().filter(|(at, _)| !seen.contains(*at)) {
+        for (offset, pointer) in pointers.iter().filter(|(at, _)| !seen.records.contains(*at)) {
             let key = match (&segment, pointer.key) {
                 (_, Some(key)) => Some(key),
                 (Some(segment), None) => self.key_by_hash(segment, *offset, pointer)?,
                 (None, None) if pointer.hash.is_none() => Some(Key::of_run(pointer.run)),
                 (None, None) => None,
             };
-            let why = if segment.is_some() { "its head is damaged" } else { "the segment is missing" };
+            let why = match &segment {
+                None => "the segment is missing",
+                Some(_) if seen.displaced.contains(offset) => "another record stands in its place",
+                Some(_) => "its head is damaged",
+            };
             salvage.gone(*offset, pointer, key, why);
         }
         salvage.lost.sort_unstable_by_key(|lost| lost.place.offset);
         self.count_cut_off(&mut salvage);
         self.count_unknown_file(&mut salvage, segment.as_deref());
+        salvage.count_doubtful();
         Ok(salvage)
     }
 
@@ -150,7 +120,7 @@ impl Judge<'_> {
         segment: &Segment,
         known: &Known<'_>,
         salvage: &mut Salvage,
-        seen: &mut HashSet<u32>,
+        seen: &mut Seen,
     ) -> Result<()> {
         let mut group = Group::default();
         let mut last = segment.header().as_ref().ok().map(|header| header.previous.id);
@@ -158,26 +128,28 @@ impl Judge<'_> {
         while let Some(step) = walk.step()? {
             match step {
                 Step::Gap { offset, len, .. } => group.gaps.push((offset, len)),
-                Step::Record { offset, head } => match head.tag {
-                    Tag::Dictionary => {}
-                    Tag::Put | Tag::Delete => {
-                        seen.insert(offset);
-                        group.count = group.count.saturating_add(1);
-                        self.record(segment, offset, &head, known.pointers.get(&offset), salvage)?;
-                    }
-                    Tag::Commit => match read_commit(&mut walk, offset, &head)? {
-                        Some(commit) => {
-                            if known.chains.contains(&offset) {
-                                self.absent_before(&commit, salvage);
-                            }
-                            let done = std::mem::take(&mut group);
-                            self.close(&done, last, Some(&commit), known, salvage);
-                            last = Some(commit.id);
+                Step::Record { offset, head } => {
+                    known.cover(offset, &head, self.seed, seen);
+                    match head.tag {
+                        Tag::Dictionary => {}
+                        Tag::Put | Tag::Delete => {
+                            group.count = group.count.saturating_add(1);
+                            self.record(segment, offset, &head, known.pointers.get(&offset), salvage)?;
                         }
-                        // It held no records of its own.
-                        None => last = None,
-                    },
-                },
+                        Tag::Commit => match read_commit(&mut walk, offset, &head)? {
+                            Some(commit) => {
+                                if known.chains.contains(&offset) {
+                                    self.lost_before(&commit, salvage);
+                                }
+                                let done = std::mem::take(&mut group);
+                                self.close(&done, last, Some(&commit), known, salvage);
+                                last = Some(commit.id);
+                            }
+                            // It held no records of its own.
+                            None => last = None,
+                        },
+                    }
+                }
             }
         }
         self.close(&group, last, None, known, salvage);
@@ -284,12 +256,13 @@ impl Judge<'_> {
         salvage.unknown.push(Unknown { place, len: Some(len), records });
     }
 
-    /// A COMMIT whose predecessor lay in a segment of which nobody knows anything.
-    fn absent_before(&self, commit: &commit::CommitData, salvage: &mut Salvage) {
+    /// A COMMIT whose predecessor lay in a segment of which nobody knows anything, or in one that has another in its place:
+    /// then that one is not the segment that this COMMIT was written behind, whatever its records say.
+    fn lost_before(&self, commit: &commit::CommitData, salvage: &mut Salvage) {
         let before = commit.previous.at.segment;
-        let is_absent =
-            self.segments.ids().binary_search(&before).is_err() && !self.state.dead.contains(&before);
-        if is_absent && before >= self.covered.segment {
+        let is_there = self.segments.ids().binary_search(&before).is_ok();
+        let is_absent = !is_there && !self.state.dead.contains(&before) && before >= self.covered.segment;
+        if is_absent || is_there && before != salvage.segment {
             let place = Place::whole(file_name(before));
             salvage.unknown.push(Unknown { place, len: None, records: None });
         }
@@ -324,6 +297,20 @@ impl Judge<'_> {
 }
 
 impl Salvage {
+    /// Where a segment does not have what the index names in it, or COMMITs and records that are not each other's, it is of
+    /// another history: of what it has where the index names it, nobody knows whether that was acknowledged.
+    fn count_doubtful(&mut self) {
+        let is_other = |one: &Finding| match &one.damage {
+            Some(Damage::Transaction { .. }) => true,
+            Some(damage) => is_of_index(damage),
+            None => false,
+        };
+        if !self.keep.is_empty() && self.findings.iter().any(is_other) {
+            let records = u64::try_from(self.keep.len()).ok();
+            self.unknown.push(Unknown { place: Place::whole(file_name(self.segment)), len: None, records });
+        }
+    }
+
     /// Notes that a live record cannot be read.
     fn gone(&mut self, offset: u32, pointer: &Pointer, key: Option<Key>, why: &str) {
         if pointer.flags.tombstone {
@@ -349,19 +336,6 @@ impl Salvage {
             fate: Fate::Lost,
         });
     }
-}
-
-fn is_gap(finding: &Finding) -> bool {
-    finding.key.is_none()
-        && !matches!(
-            finding.damage,
-            None | Some(
-                Damage::CommitLost { .. }
-                    | Damage::Chain { .. }
-                    | Damage::Transaction { .. }
-                    | Damage::Index { .. }
-            )
-        )
 }
 
 fn read_commit(walk: &mut Walk<'_>, offset: u32, head: &Head) -> Result<Option<commit::CommitData>> {

@@ -1,0 +1,167 @@
+//! Which state decides about what was live: that of the index, or that of the log alone.
+//!
+//! An index whose pages hold is what readers were answered by. Where it names records that the log does not have, one of the
+//! two is wrong. The COMMITs are a chain: each names the one before it with the checksum of what that covered. So an index
+//! whose own COMMIT stands in the log is right about it, and where the chain breaks before that COMMIT a segment was
+//! replaced: by that of a copy of the store which went its own way, or of another time. If it breaks nowhere, the index is
+//! wrong. If that COMMIT is not there, nobody can tell, and all that the log has stays. In either case what the index named
+//! is told to be lost.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::Unknown;
+use super::look::Found;
+use super::plan::Plan;
+use super::salvage::Pointer;
+use crate::error::{Damage, Error, Place, Result};
+use crate::format::record::Tag;
+use crate::format::segment::file_name;
+use crate::id::{Key, Location, SegmentId};
+use crate::index::EntryFlags;
+use crate::store::check::Finding;
+use crate::store::open::{Loaded, UseIndex, load};
+use crate::store::state::State;
+use crate::vfs::ReadVfs;
+
+/// What a repair goes by.
+#[derive(Debug)]
+pub(super) struct Basis {
+    /// The state that decides about what is live.
+    pub(super) loaded: Loaded,
+    /// The state of the index, where that does not decide, and yet names records that the log does not have.
+    pub(super) claimed: Option<State>,
+    /// The log lacks what the index says, and not the other way round.
+    pub(super) is_log_wrong: bool,
+}
+
+/// Damage that says that index and log are not of one mind.
+pub(super) fn is_of_index(damage: &Damage) -> bool {
+    matches!(damage, Damage::Index { .. })
+}
+
+/// Tells whether a finding is about an entry of the index that no record backs.
+pub(super) fn is_unbacked(finding: &Finding) -> bool {
+    finding.damage.as_ref().is_some_and(is_of_index) && finding.key.is_none() && finding.run.is_some()
+}
+
+/// Loads it, without hints: the index is rebuilt, and they with it.
+///
+/// # Errors
+/// Failures of reading.
+pub(super) fn load_basis(read: &Arc<dyn ReadVfs>, found: &Found) -> Result<Basis> {
+    match load(read, UseIndex::Newest, false) {
+        Err(error) if error.is_damage() => Ok(Basis::of_log(load(read, UseIndex::Never, false)?)),
+        loaded => Basis::of(loaded?, found, read),
+    }
+}
+
+impl Basis {
+    /// Decides about a state that was loaded with the index, if there is one.
+    ///
+    /// # Errors
+    /// Failures of reading.
+    pub(super) fn of(loaded: Loaded, found: &Found, read: &Arc<dyn ReadVfs>) -> Result<Basis> {
+        let state = &loaded.working.state;
+        let damage = |one: &Finding| one.damage.is_some();
+        let is_layer = |place: &Place| state.layers.iter().any(|layer| layer.name() == place.file);
+        if found.all.iter().any(|one| damage(one) && is_layer(&one.place)) {
+            return load(read, UseIndex::Never, false).map(Basis::of_log);
+        }
+        if !found.all.iter().filter_map(|one| one.damage.as_ref()).any(is_of_index) {
+            return Ok(Basis::of_log(loaded));
+        }
+        if is_anchored(state)? {
+            if found.is_chain_broken {
+                return Ok(Basis { loaded, claimed: None, is_log_wrong: true });
+            }
+            return load(read, UseIndex::Never, false).map(Basis::of_log);
+        }
+        let claimed = Some(state.clone());
+        Ok(Basis { loaded: load(read, UseIndex::Never, false)?, claimed, is_log_wrong: false })
+    }
+
+    /// Gathers what was known to be live in these segments.
+    ///
+    /// # Errors
+    /// Failures of reading, damage in the index.
+    pub(super) fn pointers(
+        &self,
+        wanted: &BTreeSet<SegmentId>,
+    ) -> Result<HashMap<SegmentId, BTreeMap<u32, Pointer>>> {
+        let state = self.claimed.as_ref().unwrap_or(&self.loaded.working.state);
+        let mut all: HashMap<SegmentId, BTreeMap<u32, Pointer>> = HashMap::new();
+        if wanted.is_empty() {
+            return Ok(all);
+        }
+        let known = state.overlay.iter().filter(|(_, entry)| wanted.contains(&entry.at.segment));
+        let keys: HashMap<Location, Key> = known.map(|(key, entry)| (entry.at, *key)).collect();
+        let mut add = |at: Location, pointer: Pointer| {
+            all.entry(at.segment).or_default().insert(at.offset, pointer);
+        };
+        for row in state.all_rows()? {
+            if let Some(at) = row.at.filter(|at| wanted.contains(&at.segment)) {
+                let flags = EntryFlags { tombstone: row.deleted, ..Default::default() };
+                add(at, Pointer { run: row.run, hash: None, flags, key: Some(Key::of_run(row.run)) });
+            }
+            for entry in state.entries_of(row.run)? {
+                if wanted.contains(&entry.at.segment) {
+                    let key = keys.get(&entry.at).copied();
+                    add(entry.at, Pointer { run: row.run, hash: Some(entry.hash), flags: entry.flags, key });
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn of_log(loaded: Loaded) -> Basis {
+        Basis { loaded, claimed: None, is_log_wrong: false }
+    }
+}
+
+impl Plan {
+    /// Where the log decides, a record that only the index named leaves no mark if the log has another one of its key: that
+    /// answers. It is counted, as nobody knows which of the two was the newer.
+    pub(super) fn leave_answered(&mut self, state: &State) -> Result<()> {
+        for salvage in &mut self.salvages {
+            let segment = salvage.segment;
+            let mut answered = 0u64;
+            for lost in std::mem::take(&mut salvage.lost) {
+                let offset = lost.place.offset.and_then(|at| u32::try_from(at).ok());
+                let own = offset.map(|offset| Location { segment, offset });
+                let found = lost.key.map(|key| state.locate(&key)).transpose()?.flatten();
+                if found.is_some() && found != own {
+                    answered = answered.saturating_add(1);
+                } else {
+                    salvage.lost.push(lost);
+                }
+            }
+            let mut deleted = Vec::new();
+            for key in std::mem::take(&mut salvage.deleted) {
+                let answers =
+                    |at: Location| at.segment != segment || salvage.keep.binary_search(&at.offset).is_ok();
+                if !state.locate(&key)?.is_some_and(answers) {
+                    deleted.push(key);
+                }
+            }
+            salvage.deleted = deleted;
+            if answered > 0 {
+                let place = Place::whole(file_name(segment));
+                salvage.unknown.push(Unknown { place, len: None, records: Some(answered) });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells whether the COMMIT that the index reaches up to stands in the log.
+fn is_anchored(state: &State) -> Result<bool> {
+    let Some(covered) = state.layers.first().map(|layer| layer.covered()) else { return Ok(false) };
+    let segments = state.segments.unmapped();
+    let Some(segment) = segments.get(covered.at.segment)? else { return Ok(false) };
+    match segment.record(covered.at.offset) {
+        Ok(record) => Ok(record.head.tag == Tag::Commit && record.head.data_crc == covered.data_crc),
+        Err(Error::Damaged { .. }) => Ok(false),
+        Err(other) => Err(other),
+    }
+}

@@ -5,6 +5,7 @@
 //! million files is resolved once, and a directory that is renamed meanwhile stays the same one.
 
 mod archive;
+mod lock;
 mod named;
 mod source;
 mod target;
@@ -20,6 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::FileType;
 
 pub use self::archive::{ArchiveEntry, ArchiveKind, read_archive};
+pub use self::lock::{RewriteLock, lock_for_rewrite};
 pub use self::named::{Input, lies_in, open_input};
 pub use self::source::{FileInfo, SourceDir, SourceEntry, SourceFile};
 pub use self::target::{OutputFile, TargetDir, create_file};

@@ -96,6 +96,53 @@ fn a_shallow_look_does_not_undo_what_a_deep_one_found() {
     assert_eq!(record.settle(&reach(None)), 0);
 }
 
+/// Two checks kept one record at the same time, as the parts of a store do: whichever wrote last had read the file before the
+/// other wrote, and so what the other had found was gone, known damage included.
+#[test]
+fn two_checks_that_keep_one_record_lose_nothing_of_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("record");
+    let mut before = record(&path);
+    (1..=4).for_each(|number| before.note(&report(number, u64::from(number == 4)), LevelArg::Crc, 1000));
+    before.save().unwrap();
+    let (mut one, mut other) = (record(&path), record(&path));
+    one.note(&report(1, 1), LevelArg::Crc, 2000);
+    one.note(&report(4, 0), LevelArg::Crc, 2000);
+    other.note(&report(1, 0), LevelArg::Crc, 1500);
+    other.note(&report(2, 2), LevelArg::Crc, 2000);
+    other.note(&report(5, 3), LevelArg::Crc, 2000);
+    // Segment 3 is gone.
+    other.entries.remove(&SegmentId(3));
+    one.save().unwrap();
+    other.save().unwrap();
+    one.note(&report(5, 0), LevelArg::Index, 3000);
+    one.save().unwrap();
+    let all = record(&path).entries;
+    let bad: Vec<(u32, u64)> = all.values().map(|entry| (entry.seg, entry.bad)).collect();
+    assert_eq!(bad, [(1, 1), (2, 2), (4, 0), (5, 3)], "the later look counts, unless it is less deep");
+    assert_eq!(one.entries, all);
+}
+
+/// The same, many at once: the lock keeps what is read and what is written together.
+#[test]
+fn many_checks_at_once_leave_all_that_they_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("record");
+    std::thread::scope(|threads| {
+        for job in 0..4u32 {
+            let path = &path;
+            threads.spawn(move || {
+                for round in 0..10u32 {
+                    let mut record = record(path);
+                    record.note(&report(job * 10 + round, 1), LevelArg::Crc, 1000);
+                    record.save().unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(record(&path).entries.len(), 40);
+}
+
 #[test]
 fn a_record_in_the_store_is_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -266,7 +266,7 @@ impl Sink<'_> {
     fn save(&mut self) -> Result<()> {
         self.saved = Instant::now();
         let Some(record) = self.record else { return Ok(()) };
-        match record.borrow().save() {
+        match record.borrow_mut().save() {
             Ok(()) => Ok(()),
             Err(error) => {
                 self.record = None;

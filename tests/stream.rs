@@ -83,8 +83,12 @@ fn middle(dir: &Dir, number: u64) -> At {
 /// Damages the payload of the middle object of a segment; returns where it lies.
 fn damage(dir: &Dir, number: u64) -> At {
     let at = middle(dir, number);
-    change(&segment(dir, at.0), at.1 + 60, |bytes| bytes[0] ^= 1);
+    damage_at(dir, at);
     at
+}
+
+fn damage_at(dir: &Dir, at: At) {
+    change(&segment(dir, at.0), at.1 + 60, |bytes| bytes[0] ^= 1);
 }
 
 /// Takes the index away: the log alone has to tell.

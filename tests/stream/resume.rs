@@ -36,9 +36,10 @@ fn s13_a_file_that_is_cut_anywhere_goes_on_from_its_last_whole_checkpoint_and_is
     for cut in (checkpoint..whole.len()).step_by(9).chain([last - 1, last, whole.len() - 1]) {
         fs::write(&file, &whole[..cut]).unwrap();
         let rest = dir.units(1, &["check", "--all", "--resume", text(&file)]);
-        let expect_segments = if cut < last { vec![3] } else { vec![] };
+        // What was found damaged is read again, so that it is known whether it still is.
+        let expect_segments = if cut < last { vec![2, 3] } else { vec![2] };
         assert_eq!(segments_of(&rest).into_iter().collect::<Vec<_>>(), expect_segments, "cut at {cut}");
-        assert_eq!(end(&rest)["known_bad"], 1, "what was found before is known");
+        assert_eq!(end(&rest)["known_bad"], 1);
         let mut all = states(&units_of(&whole[..cut]));
         all.extend(states(&rest));
         assert_eq!(all, expect);
@@ -98,8 +99,9 @@ fn s15_a_file_of_another_store_level_part_or_command_is_refused() {
     refused(&other, &["check", "--resume", path], "is of store");
     refused(&other, &["repair", "--from", path], "another store");
     refused(&dir, &["check", "--resume", "nowhere"], "no such file");
+    refused(&dir, &["check", "--resume", text(&dir.store())], "is a directory");
     refused(&dir, &["repair", "--from", "nowhere"], "no such file");
-    for (content, why) in [("", "no run"), ("{}\n{}\n", "line 1"), ("\u{0}", "no run")] {
+    for (content, why) in [("{}\n{}\n", "line 1"), ("\u{0}", "no run"), ("\n", "line 1")] {
         let bad = dir.path("bad");
         fs::write(&bad, content).unwrap();
         refused(&dir, &["check", "--resume", text(&bad)], why);
@@ -108,6 +110,52 @@ fn s15_a_file_of_another_store_level_part_or_command_is_refused() {
     fs::write(&manifest, dir.expect(0, &["--json", "manifest"])).unwrap();
     refused(&dir, &["repair", "--from", text(&manifest)], "no results of a check");
     assert!(before == (read_tree(&dir.store()), fs::read(&file).unwrap()), "nothing was changed");
+}
+
+/// An error said that an empty file holds no run, so `--resume results >> results`, which makes the file, could not be the command
+/// of the first night too. It was the same after a run that was killed before its first line was whole.
+#[test]
+fn a_file_to_which_nothing_was_written_yet_begins_from_the_start() {
+    let dir = store(2, 5);
+    let file = dir.path("results");
+    let whole = dir.expect(0, &["--json", "check", "--all"]);
+    for cut in [0, 5, 40, 200] {
+        fs::write(&file, &whole[..cut]).unwrap();
+        let units = dir.units(0, &["check", "--all", "--resume", text(&file)]);
+        assert_eq!((&units[0]["resumed"], segments_of(&units).len()), (&serde_json::Value::Null, 2), "{cut}");
+    }
+}
+
+/// The damage that a run had found was carried from run to run as a number. So after a repair each run that went on from there
+/// still ended with exit code 1, for damage that was nowhere.
+#[test]
+fn damage_that_a_run_before_has_found_is_looked_at_again_and_forgotten_once_repaired() {
+    let dir = store(4, 5);
+    let places = [1, 2].map(|number| super::middle(&dir, number));
+    for at in places {
+        super::damage_at(&dir, at);
+    }
+    let file = dir.path("results");
+    let append = |code: i32, more: &[&str]| {
+        let before = fs::read(&file).unwrap_or_default();
+        fs::write(&file, &before).unwrap();
+        let args = [&["--json", "check", "--resume", text(&file)], more].concat();
+        let new = dir.expect(code, &args);
+        fs::write(&file, [before, new.clone()].concat()).unwrap();
+        units_of(&new)
+    };
+    let one = ["--max-duration", "0"];
+    assert_eq!(end(&append(1, &one))["known_bad"], 1);
+    let second = append(1, &one);
+    assert_eq!((end(&second)["known_bad"].as_u64(), segments_of(&second).len()), (Some(2), 2));
+    let third = append(1, &one);
+    assert_eq!((end(&third)["known_bad"].as_u64(), segments_of(&third).len()), (Some(2), 3));
+    assert_eq!(end(&third)["cursor"]["seg"], 4, "what is read again does not keep it from coming further");
+    dir.expect(1, &["repair"]);
+    let last = append(0, &[]);
+    assert_eq!((end(&last)["known_bad"].as_u64(), end(&last)["exit"].as_u64()), (Some(0), Some(0)));
+    let places: Vec<_> = of_type(&last, "segment").into_iter().map(|unit| unit["seg"].as_u64()).collect();
+    assert!(places.is_sorted(), "{places:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::format::crc::Crc32;
-use crate::vfs::tree;
+use crate::vfs::{Kind, tree};
 
 use super::super::output::LINE_MAX_BYTES;
 use super::units::Done;
@@ -39,6 +39,7 @@ pub(super) struct Unit {
     pub(super) cursor: Option<Cursor>,
     pub(super) done: Option<Done>,
     pub(super) file: Option<String>,
+    pub(super) seg: Option<u32>,
     pub(super) state: Option<String>,
     pub(super) code: Option<String>,
     pub(super) severity: Option<String>,
@@ -57,6 +58,8 @@ pub(super) struct Units<R> {
     next: u64,
     crc: Crc32,
     ended: bool,
+    /// Nothing was there but, at most, the beginning of a first unit.
+    blank: bool,
 }
 
 impl Units<BufReader<tree::Input>> {
@@ -65,9 +68,14 @@ impl Units<BufReader<tree::Input>> {
     /// # Errors
     /// `BadInput` for an absent file; `Io`.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        if tree::kind_at(path)?.is_none() {
+        let refused = |reason: &str| {
             let what = path.display().to_string();
-            return Err(Error::BadInput { what, reason: "there is no such file".to_owned() });
+            Err(Error::BadInput { what, reason: reason.to_owned() })
+        };
+        match tree::kind_at(path)? {
+            None => return refused("there is no such file"),
+            Some(Kind::Directory) => return refused("is a directory"),
+            Some(Kind::File | Kind::Other) => {}
         }
         Ok(Units::new(BufReader::new(tree::open_input(path)?), path.display().to_string()))
     }
@@ -75,7 +83,7 @@ impl Units<BufReader<tree::Input>> {
 
 impl<R: BufRead> Units<R> {
     pub(super) fn new(input: R, name: String) -> Units<R> {
-        Units { input, name, line: 0, rest: None, next: 0, crc: Crc32::new(), ended: true }
+        Units { input, name, line: 0, rest: None, next: 0, crc: Crc32::new(), ended: true, blank: true }
     }
 
     /// The next whole unit. Passes over what was cut off at the end of a run.
@@ -86,6 +94,7 @@ impl<R: BufRead> Units<R> {
         while let Some(line) = self.line()? {
             let begins = line.starts_with(BEGIN);
             let is_cut = !line.ends_with(b"\n");
+            self.blank &= is_cut && (begins || BEGIN.starts_with(&line));
             match serde_json::from_slice::<Unit>(&line) {
                 // A number or a name may be cut and still be one.
                 Ok(unit) if !is_cut => {
@@ -102,6 +111,11 @@ impl<R: BufRead> Units<R> {
             self.ended = false;
         }
         Ok(None)
+    }
+
+    /// Tells whether there was nothing to read yet: a run that was killed at once leaves no more than part of a line.
+    pub(super) fn is_blank(&self) -> bool {
+        self.blank
     }
 
     /// Tells whether all that was read belongs to runs that came to their end.

@@ -1,6 +1,7 @@
 //! A pass over the store as a stream: what `manifest` and `check` have in common.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -72,7 +73,10 @@ pub(crate) fn scan(context: &Context, task: &Task<'_>) -> Result<Scan> {
         .resume
         .as_ref()
         .map(|path| Before::read(path, task.verb, task.level.name(), shard.as_deref()))
-        .transpose()?;
+        .transpose()?
+        .flatten();
+    let again: Option<BTreeSet<SegmentId>> =
+        before.as_ref().map(|before| before.bad.keys().copied().collect());
     let record = task.record.map(|path| open_record(context, path)).transpose()?.map(RefCell::new);
     let (now, _) = unix_time();
     let since = task.max_age.map(|age| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX)));
@@ -85,7 +89,7 @@ pub(crate) fn scan(context: &Context, task: &Task<'_>) -> Result<Scan> {
         jobs: task.args.jobs,
         records: task.tell != Tell::Findings,
         from: before.as_ref().and_then(|before| before.cursor),
-        again: None,
+        again: again.as_ref(),
         shard: task.args.shard,
         skip: since.is_some().then_some(&skip),
         deadline: task.args.max_duration.and_then(|span| Instant::now().checked_add(span)),

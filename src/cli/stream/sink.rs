@@ -1,10 +1,11 @@
 //! Writes a scan's units, or its lines, as the check tells of one thing after the other.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Place, Result};
-use crate::id::{Location, RunKey};
+use crate::id::{Location, RunKey, SegmentId};
 use crate::progress::Progress;
 use crate::store::check::{
     CheckBegin, CheckSink, CheckSummary, Finding, RecordKind, RecordReport, Remark, SegmentReport, Severity,
@@ -39,6 +40,8 @@ pub(super) struct Sink<'a> {
     /// Shows how far it is, until the end.
     pub(super) meter: Meter,
     before: Option<Before>,
+    /// What runs before found damaged and this one did not come to yet.
+    again: BTreeMap<SegmentId, u64>,
     begun: Option<CheckBegin>,
     /// All before it is told.
     cursor: Location,
@@ -64,6 +67,7 @@ impl<'a> Sink<'a> {
             view,
             names: RunNames::default(),
             meter: context.meter(task.verb, "records"),
+            again: before.as_ref().map(|before| before.bad.clone()).unwrap_or_default(),
             before,
             begun: None,
             cursor: Location::default(),
@@ -166,7 +170,9 @@ impl CheckSink for Sink<'_> {
         if let Some(record) = self.record {
             record.borrow_mut().note(report, self.task.level, unix_time().0);
         }
-        self.cursor = report.next;
+        self.again.remove(&report.segment);
+        // Damaged segments of the run before come again, before the place where it ended.
+        self.cursor = self.cursor.max(report.next);
         if self.context.out.is_json() {
             self.context.out.unit("segment", &SegmentUnit::from(report))?;
             self.checkpoint()?;
@@ -252,7 +258,17 @@ impl Sink<'_> {
     }
 
     fn done(&self) -> Done {
-        self.tally.done(self.before.as_ref().map(|before| before.done).unwrap_or_default())
+        let mut before = self.before.as_ref().map(|before| before.done).unwrap_or_default();
+        before.bad = self.carried();
+        self.tally.done(before)
+    }
+
+    /// Damaged places that the runs before have found, and that this one did not come to again.
+    fn carried(&self) -> u64 {
+        let Some(before) = &self.before else { return 0 };
+        let sum = |bad: &BTreeMap<SegmentId, u64>| bad.values().copied().fold(0, u64::saturating_add);
+        let nameless = before.done.bad.saturating_sub(sum(&before.bad));
+        nameless.saturating_add(sum(&self.again))
     }
 
     /// Tells from where a later run may go on.
@@ -290,8 +306,11 @@ impl Sink<'_> {
         let unreached = self.record.map_or(0, |record| record.borrow_mut().settle(&reach));
         // Also where the output is lost: what was checked is checked.
         let saved = self.save();
-        let carried = self.before.as_ref().map_or(0, |before| before.done.bad);
-        let known_bad = self.tally.damage.saturating_add(carried).saturating_add(unreached);
+        if result.is_ok() {
+            // What it was to read again and did not is gone: repaired, or compacted away.
+            self.again.clear();
+        }
+        let known_bad = self.tally.damage.saturating_add(self.carried()).saturating_add(unreached);
         let is_partial = result.as_ref().is_ok_and(|summary| summary.cursor.is_some());
         if matches!(result, Err(Error::Cancelled)) {
             self.checkpoint()?;

@@ -1,8 +1,11 @@
 //! A consumer in another language: `tools/verify-stream.py`.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{damage, store};
 use crate::common::{sample, text};
@@ -45,6 +48,38 @@ fn a_consumer_in_another_language_recomputes_counts_and_digest() {
     let (code, said) = judged(&files);
     assert_eq!((code, said.len()), (0, files.len()), "{said:#?}");
     assert!(said[0].contains("complete, ") && said[0].ends_with("exit code 1"), "{said:#?}");
+}
+
+/// The script took a file of several runs for a changed one, though that is what the README says to write, and a stream that was
+/// interrupted within a segment for a wrong one, as its end counted the snapshots of whole segments only.
+#[test]
+fn it_takes_a_file_of_runs_that_go_on_from_each_other_and_a_stream_that_was_interrupted() {
+    let dir = store(3, 400);
+    let (file, other) = (dir.path("several"), dir.path("interrupted"));
+    let mut child = dir.command(&["--json", "check", "--all"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::with_capacity(1, child.stdout.take().unwrap());
+    let mut out = Vec::new();
+    stdout.read_until(b'\n', &mut out).unwrap();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    stdout.read_to_end(&mut out).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    fs::write(&other, &out).unwrap();
+    // Cut within a line, gone on with and interrupted, gone on with again.
+    fs::write(&file, &out[..out.len() * 2 / 3]).unwrap();
+    for more in [&["--max-duration", "0"][..], &[]] {
+        let args = [&["--json", "check", "--all", "--resume", text(&file)], more].concat();
+        let new = dir.run(&args).stdout;
+        let all = [fs::read(&file).unwrap(), new].concat();
+        fs::write(&file, all).unwrap();
+    }
+    let (code, said) = judged(&[file.clone(), other]);
+    assert_eq!(code, 0, "{said:#?}");
+    assert!(said[0].contains("complete") && said[1].contains("interrupted"), "{said:#?}");
+    let whole = fs::read(&file).unwrap();
+    let changed = String::from_utf8_lossy(&whole).replace("\"resumed\":\"", "\"resumed\":\"0");
+    fs::write(&file, changed).unwrap();
+    let (code, said) = judged(&[file]);
+    assert_eq!(code, 1, "{said:#?}");
 }
 
 #[test]

@@ -332,13 +332,15 @@ impl Sink<'_> {
 
     fn count(&self) {
         let tally = &self.tally;
+        // Of the segment in which it ended too, whose count never came.
+        let ok = if self.task.tell == Tell::All { tally.objects } else { tally.ok };
         let objects = match self.task.tell {
             Tell::Objects => tally.objects,
-            Tell::Findings | Tell::All => tally.ok.saturating_add(tally.bad_live),
+            Tell::Findings | Tell::All => ok.saturating_add(tally.bad_live),
         };
         for (name, count) in [
             ("objects", objects),
-            ("ok", tally.ok),
+            ("ok", ok),
             ("segments", tally.segments),
             ("skipped", tally.skipped),
             ("records", tally.records),

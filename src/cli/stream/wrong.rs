@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::store::check::{Finding, Severity};
+use crate::store::check::{Finding, RecordKind, Severity};
 
 use super::super::context::{Context, segment_of};
 use super::super::text::{show, show_path};
@@ -39,7 +39,7 @@ impl Wrong {
         let places = self.files.entry(finding.place.file.clone()).or_default();
         *places = places.saturating_add(1);
         self.named_files.add(&finding.place.file, verdict.state, verdict.code);
-        if finding.live != Some(true) {
+        if finding.live != Some(true) || finding.kind != Some(RecordKind::Snapshot) {
             return;
         }
         // A path without an id is a run's own, or that of something in it that is gone.

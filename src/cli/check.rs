@@ -1,6 +1,6 @@
 //! `store check`: what is wrong with the store, where, and what to do next.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::snapshot::{Meta, bundle};
 use crate::store::check::Judgement;
 use crate::store::{PutKind, Snapshot};
@@ -10,7 +10,6 @@ use super::attachments;
 use super::context::Context;
 use super::repair;
 use super::stream::{Scan, Task, Tell, scan};
-use super::text::show;
 
 /// Runs the command.
 ///
@@ -28,20 +27,16 @@ pub(crate) fn run(context: &Context, args: &CheckArgs) -> Result<()> {
         judge: Some(&content),
         repairs: args.repair,
     };
-    let done = scan(context, &task);
-    if matches!(done, Err(Error::Cancelled)) {
-        context.console.note(&go_on(context, args));
-    }
-    let done = done?;
+    let done = scan(context, &task)?;
     context.say(&done.sentence())?;
     if args.repair && done.damage() > 0 {
         return repair::after_check(context, &done.wrong.named_files);
     }
-    tell(context, args, &done)
+    tell(context, &done)
 }
 
 /// Says what it all means.
-fn tell(context: &Context, args: &CheckArgs, done: &Scan) -> Result<()> {
+fn tell(context: &Context, done: &Scan) -> Result<()> {
     if done.damage() > 0 {
         done.wrong.advise(context)?;
     }
@@ -49,36 +44,13 @@ fn tell(context: &Context, args: &CheckArgs, done: &Scan) -> Result<()> {
     if earlier > 0 {
         context.say(&format!("{earlier} damaged places that were found before are not read again yet"))?;
     }
-    if done.is_partial {
+    if let Some(go_on) = &done.go_on {
         context.say("the time is up: not all was checked")?;
-        context.say(&format!("next: {}", go_on(context, args)))?;
+        context.say(go_on)?;
     } else if done.known_bad == 0 {
         context.say("no damage found")?;
     }
     Ok(())
-}
-
-/// How to go on where this run ended.
-fn go_on(context: &Context, args: &CheckArgs) -> String {
-    let path = show(context.store.as_os_str().as_encoded_bytes());
-    let level = args.level.name();
-    let command = format!("store -s {path} check --level {level}");
-    match (&args.record, context.out.is_json()) {
-        (_, true) => {
-            format!("{command} --json --resume FILE      goes on from here; FILE has what this run wrote")
-        }
-        (Some(record), false) => {
-            let record = show(record.as_os_str().as_encoded_bytes());
-            format!(
-                "{command} --record {record} --max-age 30d      goes on, and passes over what was found good"
-            )
-        }
-        (None, false) => {
-            format!(
-                "{command} --record FILE --max-age 30d      keeps in FILE what it checked, so that the next run goes on"
-            )
-        }
-    }
 }
 
 /// What there is to say of a snapshot's content.

@@ -26,10 +26,5 @@ pub(crate) fn run(context: &Context, args: &ManifestArgs) -> Result<()> {
     if done.wrong.is_any() {
         context.console.hint("`store check` shows all damage and what to do about it");
     }
-    if done.is_partial {
-        context
-            .console
-            .note("the time is up: this is not all; --resume goes on from here, with what --json wrote");
-    }
     Ok(())
 }

@@ -13,6 +13,7 @@ mod args;
 mod attachments;
 mod bench;
 mod check;
+mod command;
 mod compact;
 mod completions;
 mod console;

@@ -13,6 +13,7 @@ use crate::store::{Store, View};
 use crate::vfs::tree;
 
 use super::args::RepairArgs;
+use super::command::Command;
 use super::context::{Context, segment_of};
 use super::exit::Exit;
 use super::lookup::{self, RunNames};
@@ -99,7 +100,7 @@ pub(super) fn after_check(context: &Context, named: &Named) -> Result<()> {
         context.note(Exit::Damage);
         return Ok(());
     }
-    context.out.ending(&serde_json::json!({ "known_bad": report.remaining, "cursor": null }))
+    context.out.ending(&serde_json::json!({ "known_bad": report.remaining, "cursor": null, "next": null }))
 }
 
 fn carry_out(
@@ -328,7 +329,6 @@ impl Teller<'_> {
             return context.say("no damage found; nothing to repair");
         }
         let count = report.lost.len();
-        let path = show(context.store.as_os_str().as_encoded_bytes());
         if self.dry_run {
             return context.say(&format!(
                 "{} damaged places; {count} records are lost, {} ranges of unknown content; nothing was changed",
@@ -343,8 +343,8 @@ impl Teller<'_> {
             ))?;
         }
         if report.remaining > 0 {
-            return context
-                .say(&format!("{} damaged places remain; store -s {path} check", report.remaining));
+            let check = Command::new(context, "check");
+            return context.say(&format!("{} damaged places remain; {check}", report.remaining));
         }
         let losses = if report.has_losses() { "see above for what is lost" } else { "nothing is lost" };
         context.say(&format!("repaired: no damage found any more; {losses}"))

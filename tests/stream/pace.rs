@@ -32,6 +32,61 @@ fn s24_a_check_beside_an_import_ends_where_the_log_ended_when_it_began() {
     }
 }
 
+/// The command that was suggested did not quote the path, and dropped which part of the store it was about and what was to be
+/// told; a run that writes units said nothing of how to go on.
+#[test]
+fn the_command_to_run_next_is_one_that_a_shell_takes_and_has_all_that_this_one_had() {
+    let dir = store(4, 5);
+    let path = dir.path("it's a \"store\" $HOME");
+    fs::rename(dir.store(), &path).unwrap();
+    let record = dir.path("my record");
+    let run = |args: &[&str]| {
+        let all = [&["-s", crate::common::text(&path)], args].concat();
+        let output = dir.command(&all).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+        output
+    };
+    let next = |output: &std::process::Output| {
+        let told = [&output.stdout[..], &output.stderr].concat();
+        let told = String::from_utf8(told).unwrap();
+        let line = told.lines().find_map(|line| line.split_once("next: ")).unwrap().1.to_owned();
+        line.split("      ").next().unwrap().to_owned()
+    };
+    let args = ["check", "--all", "--shard", "1/2", "--max-duration", "0"];
+    let kept = run(&[&args[..], &["--record", crate::common::text(&record)]].concat());
+    let command = next(&kept).replacen("store", env!("CARGO_BIN_EXE_store"), 1);
+    assert!(command.contains("--all --shard 1/2 --max-duration 0"), "{command}");
+    let again = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{command}: {}", String::from_utf8_lossy(&again.stderr));
+
+    let streamed = run(&[&["--json"], &args[..]].concat());
+    let units = read_stream(&streamed.stdout);
+    let words: Vec<&str> =
+        end(&units)["next"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    let file = dir.path("results");
+    fs::write(&file, &streamed.stdout).unwrap();
+    assert_eq!(words.last(), Some(&"FILE"), "{words:?}");
+    assert!(next(&streamed).ends_with("--json --resume FILE"));
+    let mut words = words[1..].to_vec();
+    *words.last_mut().unwrap() = crate::common::text(&file);
+    let again = dir.command(&words).output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{words:?}");
+}
+
+/// At the level that reads no records `--max-duration` did nothing, and what the record let it pass over had no unit.
+#[test]
+fn a_check_of_the_index_alone_ends_when_the_time_is_up_and_tells_what_it_passes_over() {
+    let dir = store(3, 5);
+    let path = dir.path("record");
+    let args = ["check", "--level", "index", "--record", crate::common::text(&path)];
+    let units = dir.units(3, &[&args[..], &["--max-duration", "0"]].concat());
+    assert_eq!((segments_of(&units).len(), end(&units)["cursor"]["seg"].as_u64()), (1, Some(2)));
+    let units = dir.units(0, &[&args[..], &["--max-age", "1d"]].concat());
+    let states: Vec<&str> =
+        of_type(&units, "segment").into_iter().map(|unit| unit["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["skipped", "ok", "ok"]);
+}
+
 #[test]
 fn progress_has_rate_and_findings_and_the_summary_says_what_to_do_next() {
     let dir = store(3, 20);

@@ -2,6 +2,7 @@
 //! checked when. `schema-1.json` beside this file describes every unit of every command.
 
 mod named;
+mod next;
 mod plain;
 mod reader;
 mod record;

@@ -52,8 +52,8 @@ pub(crate) struct Scan {
     pub(crate) wrong: Wrong,
     /// Damage known: found now or before.
     pub(crate) known_bad: u64,
-    /// Whether it ended before its end, as the time was up.
-    pub(crate) is_partial: bool,
+    /// Where the time was up before its end: how to go on, if that was not told yet.
+    pub(crate) go_on: Option<String>,
 }
 
 /// Carries out a task.

@@ -13,12 +13,14 @@ use crate::store::check::{
 use crate::store::{PutKind, View};
 
 use super::super::attachments;
+use super::super::command::Command;
 use super::super::context::{Context, segment_of};
 use super::super::exit::Exit;
 use super::super::lookup::{self, RunNames};
 use super::super::output::{clip, unix_time};
 use super::super::progress::Meter;
 use super::super::text::{Text, show, show_path, show_size};
+use super::next;
 use super::plain::{describe, human, parts};
 use super::record::{Reach, Record};
 use super::resume::Before;
@@ -312,13 +314,22 @@ impl Sink<'_> {
         }
         let known_bad = self.tally.damage.saturating_add(self.carried()).saturating_add(unreached);
         let is_partial = result.as_ref().is_ok_and(|summary| summary.cursor.is_some());
-        if matches!(result, Err(Error::Cancelled)) {
+        let is_stopped = matches!(result, Err(Error::Cancelled));
+        if is_stopped {
             self.checkpoint()?;
+        }
+        let next = self.next(is_partial || is_stopped, known_bad);
+        let go_on = next.as_ref().filter(|_| is_partial || is_stopped);
+        let go_on = go_on.map(|next| format!("next: {next}      {}", next::why(self.context, self.task)));
+        // Where units are on the other, or an error ends it, people are told on standard error.
+        let is_said = is_partial && !self.context.out.is_json() && self.task.tell != Tell::Objects;
+        if let Some(go_on) = go_on.as_ref().filter(|_| !is_said) {
+            self.context.console.note(go_on);
         }
         self.count();
         let tells_sizes = self.task.tell != Tell::Findings;
         let stats = tells_sizes.then(|| self.tally.stats());
-        self.context.out.ending(&EndUnit { known_bad, stats, cursor: until.map(Into::into) })?;
+        self.context.out.ending(&EndUnit { known_bad, stats, cursor: until.map(Into::into), next })?;
         if known_bad > 0 && !self.task.repairs {
             self.context.note(Exit::Damage);
         }
@@ -327,7 +338,16 @@ impl Sink<'_> {
         }
         result?;
         saved?;
-        Ok(Scan { tally: self.tally, wrong: self.wrong, known_bad, is_partial })
+        let go_on = go_on.filter(|_| is_said);
+        Ok(Scan { tally: self.tally, wrong: self.wrong, known_bad, go_on })
+    }
+
+    /// What to run next.
+    fn next(&self, is_cut: bool, known_bad: u64) -> Option<Command> {
+        if is_cut {
+            return Some(next::go_on(self.context, self.task));
+        }
+        (known_bad > 0 && !self.task.repairs).then(|| next::repair(self.context))
     }
 
     fn count(&self) {

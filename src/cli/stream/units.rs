@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::id::Location;
 use crate::store::check::{CheckBegin, SegmentReport};
 
+use super::super::command::Command;
 use super::super::text::Text;
 
 /// A place in the log.
@@ -141,6 +142,8 @@ pub(crate) struct EndUnit {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stats: Option<Stats>,
     pub(super) cursor: Option<At>,
+    /// What to run next: words of a command line, in which FILE stands for a file that has what this run wrote.
+    pub(super) next: Option<Command>,
 }
 
 /// Figures about the objects told of.

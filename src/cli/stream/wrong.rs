@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::store::check::{Finding, RecordKind, Severity};
 
+use super::super::command::Command;
 use super::super::context::{Context, segment_of};
 use super::super::text::{show, show_path};
-use super::Named;
 use super::states::Verdict;
+use super::{Named, next};
 
 /// Damaged files that the last lines name.
 const SHOWN_FILES: usize = 5;
@@ -78,25 +79,26 @@ impl Wrong {
         for name in &self.shown {
             context.say(&format!("affected: {name}"))?;
         }
-        let path = show(context.store.as_os_str().as_encoded_bytes());
         let more = self.named.saturating_sub(u64::try_from(self.shown.len()).unwrap_or(u64::MAX));
         if more > 0 {
-            context.say(&format!("affected: {more} more; store -s {path} --json check lists all"))?;
+            let all = Command::new(context, "check").word("--json");
+            context.say(&format!("affected: {more} more; {all} lists all"))?;
         }
         if self.nameless > 0 {
             let count = self.nameless;
             context.say(&format!("affected: {count} snapshots whose id nobody can read any more"))?;
         }
+        let next = next::repair(context);
         context.say(&format!(
-            "next: store -s {path} repair --dry-run      tells what a repair would save and what is lost, and changes nothing"
+            "next: {next}      tells what a repair would save and what is lost, and changes nothing"
         ))?;
         let in_log = self.files.keys().any(|file| segment_of(file).is_some());
-        let from_tree = if in_log { " --source TREE" } else { "" };
+        let then = Command::new(context, "repair").option("--source", in_log.then_some("TREE"));
         let does = if in_log {
             "repairs it, and takes what is lost from a backup tree that has it"
         } else {
             "repairs it"
         };
-        context.say(&format!("then: store -s {path} repair{from_tree}      {does}"))
+        context.say(&format!("then: {then}      {does}"))
     }
 }

@@ -106,18 +106,54 @@ fn what_the_store_lost_since_is_stored_again() {
     let units = dir.import(3, &source);
     assert_eq!(files(&units, "added").into_iter().collect::<Vec<_>>(), [CHANGED], "deleted");
 
-    let ls = dir.units(0, &["history", id]);
-    let at = ls.iter().find(|unit| unit["type"] == "snapshot" && unit["path"][0] == run).unwrap();
+    // Of a store that is as it was nothing is looked up: what rots in it is for `check` to find, and for `--force-read` to heal.
+    flip_a_bit(&dir, id, run);
+    dir.expect(1, &["get", id, "--run", run]);
+    dir.import(3, &source);
+    dir.expect(1, &["check"]);
+    let units = dir.units(3, &["import", text(&source), "--force-read"]);
+    assert_eq!(files(&units, "updated").into_iter().collect::<Vec<_>>(), [CHANGED], "damaged, and read");
+    assert!(dir.expect(0, &["get", id, "--run", run, "--raw"]) == body);
+
+    // Once anything was committed since, each record is looked up, and verified.
+    flip_a_bit(&dir, id, run);
+    let other = dir.path("other.json");
+    fs::write(&other, &body).unwrap();
+    dir.expect(0, &["put", id, "--run", "20300101T000000Z", text(&other)]);
+    let units = dir.import(3, &source);
+    assert_eq!(files(&units, "updated").into_iter().collect::<Vec<_>>(), [CHANGED], "damaged, and looked up");
+    assert!(dir.expect(0, &["get", id, "--run", run, "--raw"]) == body);
+}
+
+/// A store as it was, but for a segment that is not there any more: that it is missing is known when it is opened.
+#[test]
+fn what_a_missing_segment_held_is_stored_again() {
+    let (dir, source) = settled();
+    let (id, run) = id_and_run();
+    let body = dir.expect(0, &["get", id, "--run", run, "--raw"]);
+    // Another segment, in which the last commit stands.
+    let other = dir.path("other.json");
+    fs::write(&other, &body).unwrap();
+    dir.expect(0, &["put", id, "--run", "20300101T000000Z", text(&other)]);
+    dir.import(3, &source);
+    let held = files(&dir.import(3, &source), "unchanged").len();
+    fs::remove_file(dir.store().join("data/0000000001.seg")).unwrap();
+    let units = dir.import(3, &source);
+    assert_eq!(counts(&units)["unopened"], 0);
+    assert_eq!(files(&units, "updated").len() + files(&units, "added").len(), held);
+    assert!(dir.expect(0, &["get", id, "--run", run, "--raw"]) == body);
+}
+
+/// Flips the last bit of what is stored of a snapshot.
+fn flip_a_bit(dir: &Dir, id: &str, run: &str) {
+    let history = dir.units(0, &["history", id]);
+    let at = history.iter().find(|unit| unit["type"] == "snapshot" && unit["path"][0] == run).unwrap();
     let (seg, off, len) =
         (at["seg"].as_u64().unwrap(), at["off"].as_u64().unwrap(), at["len"].as_u64().unwrap());
     let segment = dir.store().join(format!("data/{seg:010}.seg"));
     let mut bytes = fs::read(&segment).unwrap();
     bytes[usize::try_from(off + len - 1).unwrap()] ^= 1;
     fs::write(&segment, &bytes).unwrap();
-    dir.expect(1, &["get", id, "--run", run]);
-    let units = dir.import(3, &source);
-    assert_eq!(files(&units, "updated").into_iter().collect::<Vec<_>>(), [CHANGED], "damaged");
-    assert!(dir.expect(0, &["get", id, "--run", run, "--raw"]) == body);
 }
 
 /// The store is set back to an older copy of itself and the notes are not: the commits that they came with are gone, and later

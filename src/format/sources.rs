@@ -1,7 +1,8 @@
 //! The `sources.<id>` file: what an importer saw of a source's files. A cache, outside log and index.
 //!
 //! A row says: when the file looked like *digest*, its content was that of the record with *checksum*. It answers nothing by
-//! itself: whoever reads it looks the record up, so that losing the file, or finding one of another time, costs reading only.
+//! itself: whoever reads it asks whether the store is still as it was when all rows held, and else looks the record up, so that
+//! losing the file, or finding one of another time, costs reading only.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +16,8 @@ use crate::id::{CommitId, StoreId};
 pub const SOURCES_MAX_BYTES: u64 = 1 << 30;
 
 const MAGIC: [u8; 8] = *b"STIXSRC\n";
-/// Magic, CRC-32 of what follows, store, source, commit.
-const HEADER_BYTES: usize = 8 + 4 + 16 + 16 + 8;
+/// Magic, CRC-32 of what follows, store, source, commit, its checksum.
+const HEADER_BYTES: usize = 8 + 4 + 16 + 16 + 8 + 4;
 const CRC_END: usize = 12;
 const ROW_BYTES: usize = 12;
 
@@ -44,7 +45,7 @@ impl fmt::Display for SourceId {
 /// A file as it was seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
 pub struct SourceRow {
-    /// XXH3 of its name and of what the system said about it.
+    /// XXH3 of its name and of what the system said about it, but for bit 0: whether it holds ids other than its name.
     pub digest: u64,
     /// The `data_crc` of the record that holds its content. It is bound to the record's place and to the store.
     pub checksum: u32,
@@ -64,14 +65,24 @@ pub fn is_file_name(name: &str) -> bool {
     StoreId::parse(hex).is_some_and(|id| id.to_string() == hex)
 }
 
+/// The COMMIT as of which a file was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AsOf {
+    /// Its number.
+    pub commit: CommitId,
+    /// The checksum of its data if, as of it, the newest record under the name of each row's file was the row's; else 0.
+    pub exact: u32,
+}
+
 /// Encodes the file. The rows of each run directory ascend.
-pub fn encode(rows: &SourceRows, store: StoreId, source: SourceId, commit: CommitId) -> Vec<u8> {
+pub fn encode(rows: &SourceRows, store: StoreId, source: SourceId, as_of: AsOf) -> Vec<u8> {
     let count = rows.values().map(Vec::len).sum::<usize>();
     let mut out = Vec::with_capacity(count.saturating_mul(ROW_BYTES).saturating_add(HEADER_BYTES));
     out.extend_from_slice(&[0; CRC_END]);
     out.extend_from_slice(&store.0);
     out.extend_from_slice(&source.0);
-    out.extend_from_slice(&commit.0.to_le_bytes());
+    out.extend_from_slice(&as_of.commit.0.to_le_bytes());
+    out.extend_from_slice(&as_of.exact.to_le_bytes());
     for (run, rows) in rows {
         put_leb(&mut out, u64::try_from(run.len()).unwrap_or(u64::MAX));
         out.extend_from_slice(run);
@@ -91,7 +102,7 @@ pub fn encode(rows: &SourceRows, store: StoreId, source: SourceId, commit: Commi
 ///
 /// # Errors
 /// `Damaged`, also when it belongs to another store or source.
-pub fn decode(bytes: &[u8], store: StoreId, source: SourceId) -> Result<SourceRows> {
+pub fn decode(bytes: &[u8], store: StoreId, source: SourceId) -> Result<(AsOf, SourceRows)> {
     decode_rows(bytes, store, source)
         .map_err(|damage| Error::damaged(Place::whole(file_name(source)), damage))
 }
@@ -103,7 +114,11 @@ pub fn age(bytes: &[u8]) -> Option<CommitId> {
     cursor.u64().map(CommitId)
 }
 
-fn decode_rows(bytes: &[u8], store: StoreId, source: SourceId) -> std::result::Result<SourceRows, Damage> {
+fn decode_rows(
+    bytes: &[u8],
+    store: StoreId,
+    source: SourceId,
+) -> std::result::Result<(AsOf, SourceRows), Damage> {
     let content = |reason: &str| Damage::Content { what: "sources", reason: reason.to_owned() };
     let mut cursor = Cursor::new(bytes.strip_prefix(&MAGIC).ok_or(Damage::Magic)?);
     let expect = cursor.u32().ok_or_else(|| content("too short"))?;
@@ -112,7 +127,7 @@ fn decode_rows(bytes: &[u8], store: StoreId, source: SourceId) -> std::result::R
         return Err(Damage::Checksum { what: "sources", expect, actual });
     }
     let (found, of) = (cursor.array::<16>(), cursor.array::<16>());
-    let (Some(found), Some(of), Some(_)) = (found, of, cursor.u64()) else {
+    let (Some(found), Some(of), Some(commit), Some(exact)) = (found, of, cursor.u64(), cursor.u32()) else {
         return Err(content("too short"));
     };
     if found != store.0 {
@@ -128,7 +143,7 @@ fn decode_rows(bytes: &[u8], store: StoreId, source: SourceId) -> std::result::R
             return Err(content("a run twice"));
         }
     }
-    Ok(rows)
+    Ok((AsOf { commit: CommitId(commit), exact }, rows))
 }
 
 fn decode_run(cursor: &mut Cursor<'_>) -> Option<(Vec<u8>, Vec<SourceRow>)> {
@@ -150,6 +165,7 @@ mod tests {
     use super::*;
 
     const STORE: StoreId = StoreId([1; 16]);
+    const AS_OF: AsOf = AsOf { commit: CommitId(4), exact: 9 };
 
     fn rows() -> SourceRows {
         let row = |digest, checksum| SourceRow { digest, checksum };
@@ -159,8 +175,8 @@ mod tests {
     #[test]
     fn rows_come_back_and_any_flipped_bit_is_found() {
         let source = SourceId::of(b"/backup/opencti_data");
-        let bytes = encode(&rows(), STORE, source, CommitId(4));
-        assert_eq!(decode(&bytes, STORE, source).unwrap(), rows());
+        let bytes = encode(&rows(), STORE, source, AS_OF);
+        assert_eq!(decode(&bytes, STORE, source).unwrap(), (AS_OF, rows()));
         assert_eq!(age(&bytes), Some(CommitId(4)));
         assert!(decode(&bytes, StoreId([2; 16]), source).is_err());
         assert!(decode(&bytes, STORE, SourceId::of(b"/other")).is_err());
@@ -178,7 +194,7 @@ mod tests {
     fn a_valid_checksum_over_nonsense_is_refused_and_allocates_nothing() {
         let source = SourceId([9; 16]);
         let refuse = |tail: &[u8]| {
-            let mut bytes = encode(&SourceRows::new(), STORE, source, CommitId(0));
+            let mut bytes = encode(&SourceRows::new(), STORE, source, AsOf::default());
             bytes.extend_from_slice(tail);
             let crc = crc32(&bytes[CRC_END..]).to_le_bytes();
             bytes[8..12].copy_from_slice(&crc);

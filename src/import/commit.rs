@@ -17,7 +17,6 @@ use super::target::{Known, Stored, Target};
 use super::timings::Meter;
 use super::{FileOutcome, FileReport, ImportSink, ImportSummary};
 use crate::error::{Error, Result};
-use crate::format::sources::SourceRow;
 use crate::id::RunKey;
 use crate::progress::Progress;
 use crate::store::{Body, Outcome, Put, PutKind};
@@ -182,7 +181,7 @@ impl<'a, T: Target> Committer<'a, T> {
         let (meta, object, payload) = match std::mem::replace(&mut file.content, Content::Same) {
             Content::Same => {
                 if let (Some(digest), Some(checksum)) = (file.digest, file.checksum) {
-                    self.notes.known(SourceRow { digest, checksum });
+                    self.notes.known(digest, !file.ids.is_empty(), checksum);
                 }
                 return Ok((FileOutcome::Unchanged, None));
             }
@@ -211,7 +210,7 @@ impl<'a, T: Target> Committer<'a, T> {
         if outcome != Outcome::Unchanged {
             self.group.add(file.bytes);
             if let Some(digest) = file.digest {
-                self.notes.put(digest, self.target.pending());
+                self.notes.put(digest, !file.ids.is_empty(), self.target.pending());
             }
         }
         Ok((

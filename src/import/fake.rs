@@ -8,6 +8,7 @@ use super::alias::Look;
 use super::gate::Ticket;
 use super::prepare::{Content, Done, Payload, PreparedFile};
 use super::scan::{RunDir, RunEntry, file_name_of};
+use super::seen::SeenRun;
 use super::target::{Base, Compared, Known, Stored, Target, Visit, object_ids};
 use super::{FileReport, ImportSink};
 use crate::error::{Error, Result};
@@ -228,7 +229,7 @@ pub(super) fn prepared(fake: &Fake, at: u64, run: &str, files: &[TestFile]) -> V
         meta: Vec::new(),
         entries: files.iter().map(entry).collect(),
         is_whole: true,
-        seen: [].into(),
+        seen: SeenRun::default(),
         stored: OnceLock::from(key),
     });
     let mut items = vec![Done::Begin(Arc::clone(&dir))];

@@ -91,7 +91,7 @@ pub(super) fn run(
     // What was committed is worth noting also when the import was interrupted.
     if let (Origin::Tree(scan), Some(id), false) = (from, id, options.dry_run) {
         let (seen, names) = scan.into_seen();
-        committer.notes.save(&seen, &names, committer.target.writer, id);
+        committer.notes.save(seen, &names, committer.target.writer, id, result.is_ok());
     }
     result
 }

@@ -270,12 +270,16 @@ impl<B: Base> Preparer<B> {
         // Whatever is wrong with it, reading it will say so.
         let Ok(info) = dir.stat_file(run.file_name(file.index)) else { return false };
         let digest = seen::digest(name, &info);
-        let Some(checksum) = seen::find(&run.seen, digest) else { return false };
-        let compared = self.base.compare(name, key, None);
-        if compared.checksum != Some(checksum) {
-            return false;
+        let Some(found) = run.seen.find(digest) else { return false };
+        file.known = Known::File { ids: Vec::new() };
+        if !found.is_enough {
+            let compared = self.base.compare(name, key, None);
+            if compared.checksum != Some(found.checksum) {
+                return false;
+            }
+            file.known = compared.known;
         }
-        (file.known, file.checksum, file.digest) = (compared.known, Some(checksum), Some(digest));
+        (file.checksum, file.digest) = (Some(found.checksum), Some(digest));
         (file.bytes, file.is_opened) = (info.len, false);
         take_known_ids(file, name);
         true

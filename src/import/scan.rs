@@ -12,7 +12,7 @@ use std::vec;
 
 use super::gate::Ticket;
 use super::reason;
-use super::seen::{Rows, Seen};
+use super::seen::{Seen, SeenRun};
 use super::{FileOutcome, FileReport};
 use crate::error::{Error, Result};
 use crate::id::{Instant, RunKey};
@@ -64,7 +64,7 @@ pub(super) struct RunDir {
     /// Whether that are all of them: a piece of one comes from an archive, in its order.
     pub(super) is_whole: bool,
     /// What an earlier import noted of its files.
-    pub(super) seen: Rows,
+    pub(super) seen: SeenRun,
     /// Its key, if the store had it when the import began. Whoever needs it first looks it up.
     pub(super) stored: OnceLock<Option<RunKey>>,
 }
@@ -177,7 +177,7 @@ impl RunEntry {
         let dir = root.open_dir(OsStr::new(&self.name))?;
         let entries = sorted(&dir)?;
         let meta = encode_run_meta(dir.mtime().ok());
-        let seen = Rows::from([]);
+        let seen = SeenRun::default();
         let run =
             RunDir { entry: self.clone(), meta, entries, is_whole: true, seen, stored: OnceLock::new() };
         Ok((dir, run))

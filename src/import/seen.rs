@@ -3,15 +3,17 @@
 //!
 //! Three things must hold: name, length, modification and change times and inode are as they were; the change time was two
 //! seconds old when the file was read, for a rewrite within one tick of the file system's clock changes no time; and the
-//! record that the *store* has under the file's name is the one noted, by its checksum, which is bound to its place in this
-//! store. So notes that are old, of another copy of the store, or wrong, cost reading and never a snapshot. What git calls a
-//! racily clean entry (`git/git Documentation/technical/racy-git.adoc`) is not noted at all.
+//! record that the *store* has under the file's name is the one noted. That it is follows for all files at once if the store's
+//! last COMMIT is the one as of which they were noted; else each record is looked up and verified, and compared by its
+//! checksum, which is bound to its place in this store. So notes that are old, of another copy of the store, or wrong, cost
+//! reading and never a snapshot. What git calls a racily clean entry (`git/git Documentation/technical/racy-git.adoc`) is not
+//! noted at all.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::format::sources::{SourceRow, SourceRows};
-use crate::store::Writer;
+use crate::store::{SourceNotes, Writer};
 use crate::vfs::tree::{FileInfo, FileTime};
 
 pub(super) use crate::format::sources::SourceId;
@@ -19,24 +21,52 @@ pub(super) use crate::format::sources::SourceId;
 /// How old a change must be, in seconds, to be told from the next one: the coarsest clock of a file system in use (FAT).
 const SETTLED_SECONDS: i64 = 2;
 
-/// The rows of a run directory, ascending by digest.
-pub(super) type Rows = Arc<[SourceRow]>;
+/// The bit of a digest that says that the file holds ids other than its name.
+const ODD: u64 = 1;
 
 /// What was noted of a source when the import began.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    rows: SourceRows,
+pub(super) struct Seen(SourceNotes);
+
+/// What was noted of a run directory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SeenRun {
+    rows: Arc<[SourceRow]>,
+    is_exact: bool,
+}
+
+/// What was noted of a file that looks as it did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sighting {
+    /// The checksum of the record that holds its content.
+    pub(super) checksum: u32,
+    /// Whether that is the newest record of its name, and its ids are its name: there is nothing to look up.
+    pub(super) is_enough: bool,
 }
 
 impl Seen {
     /// Reads what was noted of a tree.
     pub(super) fn load(writer: &Writer, source: SourceId) -> Seen {
-        Seen { rows: writer.sources(source) }
+        Seen(writer.sources(source))
     }
 
-    /// Returns the rows of a run directory.
-    pub(super) fn of(&self, run: &str) -> Rows {
-        self.rows.get(run.as_bytes()).map_or_else(|| Rows::from([]), |rows| Rows::from(rows.as_slice()))
+    /// Returns what was noted of a run directory.
+    pub(super) fn of(&self, run: &str) -> SeenRun {
+        let rows = self.0.rows.get(run.as_bytes()).map(Vec::as_slice).unwrap_or_default();
+        SeenRun { rows: rows.into(), is_exact: self.0.exact.is_some() }
+    }
+}
+
+impl SeenRun {
+    /// Tells whether nothing was noted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Finds what was noted of a file that had this digest.
+    pub(super) fn find(&self, digest: u64) -> Option<Sighting> {
+        let row = find(&self.rows, digest)?;
+        Some(Sighting { checksum: row.checksum, is_enough: self.is_exact && row.digest & ODD == 0 })
     }
 }
 
@@ -57,13 +87,12 @@ pub(super) fn digest(name: &[u8], info: &FileInfo) -> u64 {
         bytes.extend_from_slice(&field.to_le_bytes());
     }
     bytes.extend_from_slice(name);
-    xxhash_rust::xxh3::xxh3_64(&bytes)
+    xxhash_rust::xxh3::xxh3_64(&bytes) & !ODD
 }
 
-/// Finds the checksum noted with a digest.
-pub(super) fn find(rows: &[SourceRow], digest: u64) -> Option<u32> {
-    let at = rows.binary_search_by_key(&digest, |row| row.digest).ok()?;
-    rows.get(at).map(|row| row.checksum)
+/// Finds the row of a digest.
+fn find(rows: &[SourceRow], digest: u64) -> Option<&SourceRow> {
+    rows.get(rows.binary_search_by_key(&(digest & !ODD), |row| row.digest & !ODD).ok()?)
 }
 
 /// Tells whether a later change would show in the file's times. `now` was taken before it was read.
@@ -94,16 +123,16 @@ impl Notes {
     }
 
     /// Notes a file of the current run directory that the store holds already.
-    pub(super) fn known(&mut self, row: SourceRow) {
+    pub(super) fn known(&mut self, digest: u64, is_odd: bool, checksum: u32) {
         if let Some(run) = self.runs.last_mut() {
-            run.1.push(row);
+            run.1.push(SourceRow { digest: digest | u64::from(is_odd), checksum });
         }
     }
 
     /// Notes a file that the last record of the open transaction holds, `pending` records in all.
-    pub(super) fn put(&mut self, digest: u64, pending: u64) {
+    pub(super) fn put(&mut self, digest: u64, is_odd: bool, pending: u64) {
         let record = usize::try_from(pending).unwrap_or(usize::MAX).saturating_sub(1);
-        self.waiting.push((record, self.runs.len().saturating_sub(1), digest));
+        self.waiting.push((record, self.runs.len().saturating_sub(1), digest | u64::from(is_odd)));
     }
 
     /// Tells whether files wait for the transaction.
@@ -120,25 +149,46 @@ impl Notes {
         }
     }
 
-    /// Writes down what is known of the tree now. What this import did not get to see stays as it was noted.
-    pub(super) fn save(self, seen: &Seen, tree: &BTreeSet<String>, writer: &mut Writer, source: SourceId) {
-        let mut rows = seen.rows.clone();
-        rows.retain(|run, _| std::str::from_utf8(run).is_ok_and(|run| tree.contains(run)));
+    /// Writes down what is known of the tree now. What this import did not get to see stays as it was noted. `is_complete`: it
+    /// came to its end.
+    pub(super) fn save(
+        self,
+        seen: Seen,
+        tree: &BTreeSet<String>,
+        writer: &mut Writer,
+        source: SourceId,
+        is_complete: bool,
+    ) {
+        let SourceNotes { rows: mut old, exact } = seen.0;
+        let (mut is_exact, mut is_new) = (is_complete, false);
+        let mut rows = SourceRows::new();
         for (run, mut fresh, is_whole) in self.runs {
-            let old = rows.entry(run.into_bytes()).or_default();
+            let mut before = old.remove(run.as_bytes()).unwrap_or_default();
             fresh.sort_unstable();
+            is_new |= fresh != before;
             if !is_whole {
-                old.retain(|row| find(&fresh, row.digest).is_none());
-                fresh.append(old);
+                is_exact = false;
+                before.retain(|row| find(&fresh, row.digest).is_none());
+                fresh.append(&mut before);
                 fresh.sort_unstable();
             }
-            *old = fresh;
+            if !fresh.is_empty() {
+                rows.insert(run.into_bytes(), fresh);
+            }
         }
-        rows.retain(|_, rows| !rows.is_empty());
-        if rows == seen.rows {
+        for (run, before) in old {
+            let is_there = std::str::from_utf8(&run).is_ok_and(|run| tree.contains(run));
+            is_exact &= !is_there;
+            is_new |= !is_there;
+            if is_there {
+                rows.insert(run, before);
+            }
+        }
+        let is_current = is_exact && exact == Some(writer.last_commit());
+        if !is_new && (is_current || rows.is_empty()) {
             return;
         }
-        if let Err(error) = writer.note_sources(source, &rows) {
+        if let Err(error) = writer.note_sources(source, &rows, is_exact) {
             tracing::warn!("cannot note what was seen, so the next import will read it again: {error}");
         }
     }

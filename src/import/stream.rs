@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use super::gate::{Gate, Ticket};
 use super::prepare::FILE_OVERHEAD_BYTES;
 use super::scan::{Arrived, Job, RunDir, RunEntry};
+use super::seen::SeenRun;
 use super::window::Feed;
 use super::{FileOutcome, FileReport};
 use crate::error::{Error, Result};
@@ -193,7 +194,7 @@ impl Pieces {
             meta: encode_run_meta(mtime),
             entries,
             is_whole: false,
-            seen: [].into(),
+            seen: SeenRun::default(),
             stored: OnceLock::new(),
         });
         self.jobs.push(Job::Begin(Arc::clone(&run)));

@@ -38,6 +38,11 @@ impl Writer {
         Ok(View::new(self.inner.clone(), Arc::new(preview.state)))
     }
 
+    /// The last commit.
+    pub fn last_commit(&self) -> CommitId {
+        self.state().position.link.id
+    }
+
     /// Records put or deleted since the last commit.
     pub fn pending(&self) -> u64 {
         u64::try_from(self.stage.len()).unwrap_or(u64::MAX)

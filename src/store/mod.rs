@@ -53,6 +53,7 @@ pub use many::When;
 pub use replay::is_harmless;
 pub use runs::RunInfo;
 pub use snapshot::Snapshot;
+pub use sources::SourceNotes;
 pub use txn::{Body, Outcome, Put, Writer, WriterOptions};
 pub use view::View;
 

@@ -237,7 +237,7 @@ fn load_state(
     }
     notices.extend(replay.finish(position));
     working.state.gaps = working.state.gaps.saturating_add(gaps);
-    report_missing(&working.state, notices);
+    notices.extend(missing(&working.state).map(|id| format!("{} is missing", segment::file_name(id))));
     Ok(Some(working))
 }
 
@@ -351,13 +351,12 @@ fn active_segment(
     Ok((Some(last), None))
 }
 
-fn report_missing(state: &State, notices: &mut Vec<String>) {
-    let Some(newest) = state.layers.first() else { return };
-    for (id, _) in newest.segments().flatten() {
-        if state.segments.ids().binary_search(&id).is_err() && !state.dead.contains(&id) {
-            notices.push(format!("{} is missing", segment::file_name(id)));
-        }
-    }
+/// Returns the segments that the index points to and that have no file.
+pub(super) fn missing(state: &State) -> impl Iterator<Item = SegmentId> + '_ {
+    let listed = state.layers.first().into_iter().flat_map(|newest| newest.segments().flatten());
+    let is_missing =
+        |id: &SegmentId| state.segments.ids().binary_search(id).is_err() && !state.dead.contains(id);
+    listed.map(|(id, _)| id).filter(is_missing)
 }
 
 /// Reads the hints of a commit; `None` with a notice if there are none that hold.

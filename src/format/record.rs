@@ -113,10 +113,25 @@ pub fn encode(
     key: &[u8; 32],
     data: &[u8],
 ) -> Head {
+    encode_front(out, binding, offset, tag, key, data, &[])
+}
+
+/// Appends the front of a record, like [`encode`]: all but the `rest` of its data, which the caller writes behind it.
+pub fn encode_front(
+    out: &mut Vec<u8>,
+    binding: Binding,
+    offset: u32,
+    tag: Tag,
+    key: &[u8; 32],
+    data: &[u8],
+    rest: &[u8],
+) -> Head {
     let start = binding.at(offset);
     let mut crc = start;
     crc.update(data);
-    let size = u32::try_from(data.len()).unwrap_or(u32::MAX).saturating_add(HEAD_LEN);
+    crc.update(rest);
+    let len = data.len().saturating_add(rest.len());
+    let size = u32::try_from(len).unwrap_or(u32::MAX).saturating_add(HEAD_LEN);
     let head = Head { size, tag, key: *key, data_crc: crc.finish() };
     let bytes = head_bytes(&head);
     out.extend_from_slice(&head_crc(start, &bytes).to_le_bytes());

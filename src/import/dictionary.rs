@@ -69,7 +69,7 @@ fn encode(items: &mut [Done], encoder: &mut Encoder) {
         if let Done::File(file) = item
             && let Content::New { payload, .. } = &mut file.content
             && let Payload::Raw(bytes) = payload
-            && let Ok(encoded) = encoder.encode(bytes)
+            && let Ok(encoded) = encoder.encode_from(bytes)
         {
             *payload = Payload::Encoded(encoded);
         }

@@ -317,7 +317,7 @@ impl<B: Base> Preparer<B> {
         let begun = self.meter.start();
         let encoded = match &mut self.encoder {
             Some(encoder) => encoder
-                .encode(&self.buffer)
+                .encode_from(&mut self.buffer)
                 .map(Payload::Encoded)
                 .map_err(|error| bad(reason::of_put(&error).unwrap_or(reason::UNREADABLE), &error)),
             None => Ok(Payload::Raw(std::mem::take(&mut self.buffer))),

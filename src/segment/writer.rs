@@ -92,13 +92,32 @@ impl SegmentWriter {
     /// # Errors
     /// Failures of the file system; the segment is then of no more use.
     pub fn append(&mut self, tag: Tag, key: &[u8; 32], data: &[u8]) -> Result<(Location, Head, [u8; 45])> {
+        self.append_parts(tag, key, data, &[])
+    }
+
+    /// The same for data in two parts, of which the second goes to the file as it is: a large one is not copied.
+    ///
+    /// # Errors
+    /// As of [`append`](SegmentWriter::append).
+    pub fn append_parts(
+        &mut self,
+        tag: Tag,
+        key: &[u8; 32],
+        data: &[u8],
+        rest: &[u8],
+    ) -> Result<(Location, Head, [u8; 45])> {
         let offset = self.len;
-        let head = record::encode(&mut self.buffer, self.binding, offset, tag, key, data);
+        let head = record::encode_front(&mut self.buffer, self.binding, offset, tag, key, data, rest);
         let too_large = Error::TooLarge { what: "segment", len: offset.into(), max: u32::MAX.into() };
         self.len = offset.checked_add(head.size).ok_or(too_large)?;
-        if self.buffer.len() >= BUFFER_BYTES {
+        if self.buffer.len().saturating_add(rest.len()) >= BUFFER_BYTES {
             self.flush()?;
+            if !rest.is_empty() {
+                self.file.append(rest)?;
+            }
             self.file.flush_hint();
+        } else {
+            self.buffer.extend_from_slice(rest);
         }
         let at = Location { segment: self.segment, offset };
         Ok((at, head, record::encode_head(&head, self.binding, offset)))

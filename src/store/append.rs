@@ -205,11 +205,16 @@ impl Writer {
 
     /// Gives everything staged its place in a segment.
     pub(super) fn settle(&mut self) -> Result<()> {
-        let written = self.write_staged();
+        self.settle_with(&[])
+    }
+
+    /// The same, where the last record's payload is `apart`.
+    pub(super) fn settle_with(&mut self, apart: &[u8]) -> Result<()> {
+        let written = self.write_staged(apart);
         self.guard(written)
     }
 
-    fn write_staged(&mut self) -> Result<()> {
+    fn write_staged(&mut self, mut apart: &[u8]) -> Result<()> {
         let limit = self.inner.config.segment_size;
         let staged = u64::try_from(self.stage.staged_bytes()).unwrap_or(u64::MAX);
         let full = |segment: &SegmentWriter| u64::from(segment.len()).saturating_add(staged) > limit;
@@ -227,17 +232,17 @@ impl Writer {
             if !has && worth.is_some() && !self.stage.is_written() {
                 self.segment = None;
             } else if let Some(dictionary) = dictionary.as_ref().filter(|_| !has) {
-                self.stage.without_dictionary(dictionary)?;
+                self.stage.without_dictionary(dictionary, &mut apart)?;
             }
         }
         if self.segment.is_none() {
             if let (Some(dictionary), None) = (&dictionary, &worth) {
-                self.stage.without_dictionary(dictionary)?;
+                self.stage.without_dictionary(dictionary, &mut apart)?;
             }
             self.segment = Some(self.create_segment(worth.as_deref())?);
         }
         match &mut self.segment {
-            Some(segment) => self.stage.write(segment),
+            Some(segment) => self.stage.write(segment, apart),
             None => Ok(()),
         }
     }

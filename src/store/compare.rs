@@ -6,7 +6,7 @@ use super::stage::Before;
 use super::txn::{Put, Writer};
 use super::working::Working;
 use crate::error::{Error, Place, Result};
-use crate::id::{Key, Name};
+use crate::id::{Key, Location, Name, RunKey};
 use crate::segment::{Codec, Dictionary, Encoded, codec};
 
 /// How what is to be put compares with what is stored under its key.
@@ -31,9 +31,34 @@ impl Writer {
         }
     }
 
+    /// Finds where the newest committed record of a key lies. Of a run that no index file knows the overlay says all: so a
+    /// snapshot of a run that is new costs no look into each of them.
+    fn locate(&mut self, key: &Key) -> Result<Option<Location>> {
+        if key.is_run() || self.is_indexed(key.run)? {
+            return self.ask(|working| working.state.locate(key));
+        }
+        Ok(self.state().overlay.get(key).map(|entry| entry.at))
+    }
+
+    /// Tells whether an index file knows a run.
+    fn is_indexed(&mut self, run: RunKey) -> Result<bool> {
+        let newest = self.state().layers.first().map(|layer| layer.covered().commit).unwrap_or_default();
+        if let Some((of, at, known)) = self.indexed
+            && (of, at) == (run, newest)
+        {
+            return Ok(known);
+        }
+        let known = self.ask(|working| {
+            let mut rows = working.state.layers.iter().map(|layer| layer.run(run));
+            rows.find_map(Result::transpose).transpose().map(|row| row.is_some())
+        })?;
+        self.indexed = Some((run, newest, known));
+        Ok(known)
+    }
+
     /// Compares what is to be put with what is stored under its key.
     pub(super) fn compare(&mut self, key: &Key, put: &Put<'_>, payload: &Encoded) -> Result<Compared> {
-        let Some(at) = self.ask(|working| working.state.locate(key))? else { return Ok(Compared::Absent) };
+        let Some(at) = self.locate(key)? else { return Ok(Compared::Absent) };
         let stored = match self.state().record(at, key) {
             Ok(Some(stored)) => stored,
             // What is damaged is replaced: storing an object again heals it.
@@ -58,8 +83,7 @@ impl Writer {
     }
 }
 
-/// Tells whether a stored payload is the one at hand. Equal codecs and dictionaries give equal bytes, so
-/// mostly nothing is decoded.
+/// Tells whether a stored payload is the one at hand. Equal encoders give equal bytes, so mostly nothing is decoded.
 fn same_payload(stored: &Snapshot<'_>, new: &Encoded, dictionary: Option<&Dictionary>) -> Result<bool> {
     if stored.len() != u64::from(new.raw_len) {
         return Ok(false);

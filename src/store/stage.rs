@@ -65,6 +65,8 @@ struct Staged {
 pub(crate) struct Stage {
     staged: Vec<Staged>,
     data: Vec<u8>,
+    /// Bytes of the last staged record that are not in `data`: a large payload, which is not copied.
+    apart: usize,
     changes: Vec<Change>,
     /// The checksums of their data, as far as they are in the segment.
     checksums: Vec<u32>,
@@ -85,7 +87,7 @@ impl Stage {
 
     /// Bytes staged and not yet in the segment.
     pub(crate) fn staged_bytes(&self) -> usize {
-        self.data.len()
+        self.data.len().saturating_add(self.apart)
     }
 
     /// Tells whether some of it is in the segment already.
@@ -142,14 +144,28 @@ impl Stage {
     pub(crate) fn push(
         &mut self,
         tag: Tag,
+        change: Change,
+        with_dictionary: bool,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<()> {
+        self.push_front(tag, change, with_dictionary, 0, write)
+    }
+
+    /// Stages a record whose data `write` appends, but for so many bytes at its end that stay `apart`: those are to be given to
+    /// [`write`](Stage::write) before anything else is staged.
+    pub(crate) fn push_front(
+        &mut self,
+        tag: Tag,
         mut change: Change,
         with_dictionary: bool,
+        apart: usize,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<()> {
         let start = self.data.len();
         write(&mut self.data);
-        let len = u64::try_from(self.data.len().saturating_sub(start)).unwrap_or(u64::MAX);
-        let staged = u64::try_from(self.data.len()).unwrap_or(u64::MAX);
+        let end = self.data.len().saturating_add(apart);
+        let len = u64::try_from(end.saturating_sub(start)).unwrap_or(u64::MAX);
+        let staged = u64::try_from(end).unwrap_or(u64::MAX);
         let total = self.written.saturating_add(staged).saturating_add(u64::from(HEAD_LEN).saturating_mul(2));
         if total > TRANSACTION_MAX_BYTES {
             self.data.truncate(start);
@@ -161,17 +177,20 @@ impl Stage {
         change.stored_len = u32::try_from(len).unwrap_or(u32::MAX).saturating_add(HEAD_LEN);
         let number = self.changes.len();
         self.staged.push(Staged { tag, key: change.key, data: start..self.data.len(), change: number });
+        self.apart = apart;
         self.newest.insert(change.key, number);
         self.changes.push(change);
         self.with_dictionary = self.with_dictionary.saturating_add(usize::from(with_dictionary));
         Ok(())
     }
 
-    /// Appends everything staged to the segment, which gives the records their places.
-    pub(crate) fn write(&mut self, segment: &mut SegmentWriter) -> Result<()> {
-        for staged in &self.staged {
+    /// Appends everything staged to the segment, which gives the records their places. `apart` is the end of the last one.
+    pub(crate) fn write(&mut self, segment: &mut SegmentWriter, apart: &[u8]) -> Result<()> {
+        let last = self.staged.len().saturating_sub(1);
+        for (number, staged) in self.staged.iter().enumerate() {
             let data = self.data.get(staged.data.clone()).unwrap_or_default();
-            let (at, head, bytes) = segment.append(staged.tag, &key_bytes(&staged.key), data)?;
+            let rest = if number == last { apart } else { &[] };
+            let (at, head, bytes) = segment.append_parts(staged.tag, &key_bytes(&staged.key), data, rest)?;
             self.heads.update(&bytes);
             self.written = self.written.saturating_add(head.size.into());
             self.checksums.push(head.data_crc);
@@ -182,12 +201,22 @@ impl Stage {
         }
         self.staged.clear();
         self.data.clear();
+        self.apart = 0;
         self.with_dictionary = 0;
         Ok(())
     }
 
-    /// Encodes the staged payloads anew without the dictionary, for a segment that has none.
-    pub(crate) fn without_dictionary(&mut self, dictionary: &Arc<Dictionary>) -> Result<()> {
+    /// Encodes the staged payloads anew without the dictionary, for a segment that has none. What is `apart` comes in.
+    pub(crate) fn without_dictionary(
+        &mut self,
+        dictionary: &Arc<Dictionary>,
+        apart: &mut &[u8],
+    ) -> Result<()> {
+        self.data.extend_from_slice(std::mem::take(apart));
+        self.apart = 0;
+        if let Some(last) = self.staged.last_mut() {
+            last.data.end = self.data.len();
+        }
         let mut encoder = Encoder::zstd(None);
         let mut data = Vec::with_capacity(self.data.len().saturating_mul(2));
         for staged in &mut self.staged {

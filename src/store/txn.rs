@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::compare::Compared;
 use super::inner::{Inner, publish_dictionary};
-use super::stage::{Before, Change, Stage};
+use super::stage::{Before, Change, STAGE_BYTES, Stage};
 use super::state::State;
 use super::working::Working;
 use crate::error::{Error, Result};
 use crate::format::put::{self, DeleteReason, PutData, PutKind};
 use crate::format::record::Tag;
-use crate::id::{Key, Location, Name, ObjectKey, RunKey};
+use crate::id::{CommitId, Key, Location, Name, ObjectKey, RunKey};
 use crate::limits::NAME_MAX_BYTES;
 use crate::progress::Stop;
 use crate::seeded::{self, Bug};
@@ -78,6 +78,8 @@ pub struct Writer {
     encoder: Encoder,
     pub(super) stage: Stage,
     poisoned: Option<String>,
+    /// Whether an index file knows the run that was put into last, asked when that was the newest index file.
+    pub(super) indexed: Option<(RunKey, CommitId, bool)>,
     pub(super) waited: Duration,
     _lock: Box<dyn Lock>,
 }
@@ -101,6 +103,7 @@ impl Writer {
             encoder,
             stage,
             poisoned,
+            indexed: None,
             waited: Duration::ZERO,
             _lock: lock,
         }
@@ -178,8 +181,22 @@ impl Writer {
             payload: &payload.bytes,
         };
         let with_dictionary = payload.codec == Codec::ZstdDictionary;
-        self.stage.push(Tag::Put, change, with_dictionary, |out| put::encode(out, &key, put.name, &data))?;
-        self.spill()?;
+        if payload.bytes.len() < STAGE_BYTES {
+            self.stage
+                .push(Tag::Put, change, with_dictionary, |out| put::encode(out, &key, put.name, &data))?;
+            self.spill()?;
+        } else {
+            // A large one is not copied: it goes to the segment at once, behind what is staged.
+            if self.stage.staged_bytes() > 0 {
+                self.settle()?;
+            }
+            let front = PutData { payload: &[], ..data };
+            let apart = payload.bytes.len();
+            self.stage.push_front(Tag::Put, change, with_dictionary, apart, |out| {
+                put::encode(out, &key, put.name, &front);
+            })?;
+            self.settle_with(&payload.bytes)?;
+        }
         let is_new = before.is_none_or(|before| before.kind.is_none());
         Ok(if is_new { Outcome::Added } else { Outcome::Updated })
     }

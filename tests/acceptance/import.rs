@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{Dir, STORE_ID, copy_tree, files, of_type, read_tree, sample, text};
+use crate::common::{Dir, STORE_ID, copy_tree, files, of_type, read_tree, sample, set_mtime, text};
 
 fn write(dir: &Dir, run: &str, name: &str, bytes: &[u8]) {
     let folder = dir.path("source").join("opencti_data").join(run);
@@ -96,6 +96,35 @@ fn a_tree_of_nothing_but_bad_files_and_one_without_files_have_their_exit_codes()
     let units = empty.import(0, &empty.path("source"));
     assert!(of_type(&units, "file").is_empty());
     dir.expect(2, &["import", "nowhere"]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_changes_neither_what_is_newest_nor_what_is_read() {
+    // R27: the log is ordered by its segments' numbers, and no time of a file is compared with another's.
+    let dir = Dir::new();
+    let name = "tool--00000001-1111-4111-8111-111111111111";
+    for (number, text) in ["first", "second", "third"].into_iter().enumerate() {
+        write(&dir, RUN, &format!("{name}.json"), &object(1, text));
+        // The file's own time goes back with the clock.
+        let file = dir.path("source/opencti_data").join(RUN).join(format!("{name}.json"));
+        set_mtime(&file, 1_700_000_000 - u64::try_from(number).unwrap() * 1000, 0);
+        dir.import(0, &dir.path("source"));
+    }
+    let segments: Vec<_> = dir.segments().into_keys().collect();
+    assert_eq!(segments.len(), 3);
+    for (number, path) in segments.iter().enumerate() {
+        let seconds = 1_700_000_000 - u64::try_from(number).unwrap() * 1000;
+        set_mtime(&dir.store().join("data").join(path.file_name().unwrap()), seconds, 0);
+    }
+    for entry in fs::read_dir(dir.store()).unwrap().map(|entry| entry.unwrap().path()) {
+        if ["/index.", "/hints."].iter().any(|cache| text(&entry).contains(cache)) {
+            fs::remove_file(entry).unwrap();
+        }
+    }
+    assert_eq!(dir.expect(0, &["get", name, "--raw"]), object(1, "third"));
+    dir.expect(0, &["check"]);
+    let units = dir.import(0, &dir.path("source"));
+    assert_eq!(files(&units, "unchanged").len(), 1);
 }
 
 #[test]

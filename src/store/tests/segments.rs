@@ -138,3 +138,29 @@ fn put_back(mem: &Mem, path: &str, bytes: &[u8]) -> bool {
     file.sync().unwrap();
     true
 }
+
+/// R27: segments are numbered by 32 bits and never twice. At the end of them nothing is overwritten: no more can be stored.
+#[test]
+fn the_last_segment_number_is_left_free_and_what_is_stored_stays() {
+    let (mem, store) = create(1 << 20);
+    let mut writer = writer(&store);
+    put(&mut writer, 1, 1, b"one");
+    writer.commit().unwrap();
+    writer.rollback().unwrap();
+    writer.segment = None;
+    writer.working.next_segment = SegmentId(u32::MAX - 1);
+    put(&mut writer, 2, 1, b"two");
+    writer.commit().unwrap();
+    writer.close().unwrap();
+    for _ in 0..2 {
+        let store = reopen(&mem);
+        let mut writer = self::writer(&store);
+        put(&mut writer, 3, 1, b"three");
+        assert!(matches!(writer.commit(), Err(Error::TooLarge { what: "segment number", .. })));
+        drop(writer);
+        let view = store.view();
+        assert_eq!(latest(&view, 1), Some(b"one".to_vec()));
+        assert_eq!(latest(&view, 2), Some(b"two".to_vec()));
+        assert_eq!(latest(&view, 3), None);
+    }
+}

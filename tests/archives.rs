@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Output, Stdio};
 
 use flate2::write::GzEncoder;
@@ -146,6 +146,52 @@ fn what_is_no_archive_is_refused_by_its_name() {
     assert_eq!(output.status.code(), Some(4), "noise");
 }
 
+/// A file that was no archive left an empty store behind, and what the reader of tar quoted of it went to the terminal as it was.
+#[test]
+fn what_is_no_archive_leaves_no_store_and_does_not_move_the_cursor() {
+    let dir = Dir::new();
+    let file = dir.path("x.tar");
+    let noise: Vec<u8> =
+        (0..4096u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3] | 0x10).collect();
+    for bytes in [&b""[..], b"PK\x03\x04..", &noise, &[0x1b; 2000]] {
+        fs::write(&file, bytes).unwrap();
+        let output = dir.run(&["import", text(&file)]);
+        assert_eq!(output.status.code(), Some(4));
+        assert!(output.stderr.iter().all(|byte| *byte >= b' ' || *byte == b'\n'), "{:?}", output.stderr);
+        assert!(!dir.store().exists());
+    }
+    dir.expect(4, &["import", text(&dir.path("missing")), "--run", RUN]);
+    assert!(!dir.store().exists());
+}
+
+/// Without a dictionary yet, what came through a pipe was held back until 1,000 files or the end had come: a backup that sends a
+/// file a minute would have lost hours of them in a power cut.
+#[test]
+fn what_came_through_a_pipe_that_falls_silent_is_durable_and_told() {
+    let dir = Dir::new();
+    let mut command = dir.command(&["import", "-", "--json"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for number in 0..3 {
+        let (path, body) =
+            (format!("{RUN}/tool--{number}.json"), format!(r#"{{"objects": [{{"id": "tool--{number}"}}]}}"#));
+        let tar = tar_of(&[(&path, body.as_bytes())]);
+        // Without the two blocks that end an archive.
+        stdin.write_all(&tar[..tar.len() - 1024]).unwrap();
+        stdin.flush().unwrap();
+        // Nothing more comes until it was told.
+        let told =
+            lines.find(|line| line.as_ref().unwrap().contains(r#""outcome":"added""#)).unwrap().unwrap();
+        assert!(told.contains(&format!("tool--{number}.json")), "{told}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(content(&dir).len(), 3);
+    dir.expect(0, &["check"]);
+}
+
 #[test]
 fn odd_entries_of_an_archive_are_named_and_the_rest_goes_on() {
     let good = |id: &str| format!("{{\"objects\": [{{\"id\": \"{id}\"}}]}}").into_bytes();
@@ -247,4 +293,32 @@ fn objects_of_plain_bundles_become_snapshots_of_a_run() {
     assert_eq!(self::counts(&again)["unchanged"], 2);
     assert_eq!(content(&dir).len(), 2);
     dir.expect(2, &["import", text(&folder), "--run", "yesterday"]);
+}
+
+/// One object without an id, and all others of its bundle were refused with it.
+#[test]
+fn an_object_without_an_id_is_refused_alone_and_named_with_its_place() {
+    let dir = Dir::new();
+    let file = dir.path("a.json");
+    let body = r#"{"objects": [{"id": "tool--1"}, {"name": "x"}, 7, {"id": 8}, {"id": "tool--2"}]}"#;
+    fs::write(&file, body).unwrap();
+    let units = dir.units(3, &["import", text(&file), "--run", RUN]);
+    let names: Vec<String> = files(&units, "rejected").into_iter().collect();
+    assert_eq!(names, ["a.json/objects[1]", "a.json/objects[2]", "a.json/objects[3]"]);
+    let rejected = of_type(&units, "file").into_iter().find(|unit| unit["outcome"] == "rejected").unwrap();
+    assert_eq!(rejected["error"]["code"], "object_without_id");
+    assert_eq!(rejected["error"]["msg"], "no string `id`, at byte 32");
+    assert_eq!(body.find(r#"{"name""#), Some(32));
+    assert_eq!(files(&units, "added").len(), 2);
+    for (bytes, code) in [
+        (&b"{\"objects\": 7}"[..], "no_objects"),
+        (b"[1]", "no_objects"),
+        (b"{", "not_json"),
+        (b"\xff", "not_utf8"),
+        (b"", "empty"),
+    ] {
+        fs::write(&file, bytes).unwrap();
+        let units = dir.units(3, &["import", text(&file), "--run", RUN]);
+        assert_eq!(of_type(&units, "file")[0]["error"]["code"], code);
+    }
 }

@@ -14,6 +14,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::text::show_message;
+
 /// Standard error. Clones share the progress bar, so that a message never runs into it.
 #[derive(Clone, Debug)]
 pub(crate) struct Console {
@@ -77,7 +79,7 @@ impl Console {
         } else if self.units.is_some() {
             self.message("note", text);
         } else {
-            self.raw(format!("{text}\n").as_bytes());
+            self.raw(format!("{}\n", show_message(text)).as_bytes());
         }
     }
 
@@ -93,7 +95,7 @@ impl Console {
             return self.message(label, text);
         }
         let indent = if label == "hint" { " " } else { "" };
-        self.raw(format!("{style}{indent}{label}:{style:#} {text}\n").as_bytes());
+        self.raw(format!("{style}{indent}{label}:{style:#} {}\n", show_message(text)).as_bytes());
     }
 
     fn message(&self, level: &str, msg: &str) {

@@ -137,9 +137,7 @@ fn open(context: &Context, args: &ImportArgs, source: &Source) -> Result<Store> 
         Err(error) => return Err(error),
     }
     // Not before there is something to import: a mistyped tree leaves nothing behind.
-    if let Source::Tree(path) = source {
-        probe(path)?;
-    }
+    probe(source)?;
     let options = init::options(&args.create);
     if args.dry_run {
         return Store::create_on(files::memory(), &options);

@@ -59,6 +59,11 @@ pub(crate) fn show(bytes: &[u8]) -> String {
     text
 }
 
+/// Shows a message to people: as [`show`], but for its line breaks. What others wrote may be in it.
+pub(crate) fn show_message(text: &str) -> String {
+    text.split('\n').map(|line| show(line.as_bytes())).collect::<Vec<_>>().join("\n")
+}
+
 /// Shows the parts of a path to people.
 pub(crate) fn show_path<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     parts.into_iter().map(show).collect::<Vec<_>>().join("/")

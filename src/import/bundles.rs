@@ -26,7 +26,7 @@ pub enum Bundles {
     Folder(PathBuf),
 }
 
-/// Reads bundles to their end.
+/// Reads bundles to their end, each whole: a file of at most [`FILE_MAX_BYTES`] stands in memory beside the budget.
 ///
 /// # Errors
 /// Failures of reading, and of who takes the objects. A bad bundle is a report.
@@ -71,20 +71,34 @@ fn read_all(input: Input, bytes: &mut Vec<u8>) -> Result<()> {
 }
 
 fn take(file: &[u8], bytes: &[u8], run: &RunEntry, pieces: &mut Pieces) -> Result<()> {
-    let bundle = match bundle::parse(bytes) {
-        Ok(bundle) => bundle,
+    let elements = match bundle::elements(bytes) {
+        Ok(elements) => elements,
         Err(reject) => {
             return pieces.report(FileOutcome::Rejected, vec![file.to_vec()], (reject.code, reject.detail));
         }
     };
-    for object in bundle.objects {
-        let range = usize::try_from(object.range.start).unwrap_or(usize::MAX)
-            ..usize::try_from(object.range.end).unwrap_or(usize::MAX);
+    for (number, range) in elements.into_iter().enumerate() {
+        let at = range.start;
         let own = bytes.get(range).unwrap_or_default();
         let len = own.len().saturating_add(BEFORE.len()).saturating_add(AFTER.len());
         let room = pieces.room(u64::try_from(len).unwrap_or(u64::MAX))?;
-        pieces.run(run, None);
-        pieces.file(file_name_of(&object.id), [BEFORE, own, AFTER].concat(), None, room)?;
+        let whole = [BEFORE, own, AFTER].concat();
+        // Its own warnings come when it is prepared.
+        match bundle::parse(&whole).map(|bundle| bundle.objects.into_iter().next()) {
+            Ok(Some(object)) => {
+                pieces.run(run, None);
+                pieces.file(file_name_of(&object.id), whole, None, room)?;
+            }
+            Ok(None) => {}
+            Err(reject) => {
+                let why = match reject.code {
+                    "object_without_id" => "no string `id`".to_owned(),
+                    _ => reject.detail,
+                };
+                let path = vec![file.to_vec(), format!("objects[{number}]").into_bytes()];
+                pieces.report(FileOutcome::Rejected, path, (reject.code, format!("{why}, at byte {at}")))?;
+            }
+        }
     }
     Ok(())
 }

@@ -17,6 +17,8 @@ const SAMPLE_MAX_BYTES: usize = 128 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Held {
     items: Vec<Done>,
+    /// Copies of the samples that were let go already.
+    kept: Vec<Vec<u8>>,
     bytes: u64,
     samples: usize,
 }
@@ -26,7 +28,7 @@ impl Held {
     pub(super) fn push(&mut self, done: Done) {
         if let Some(payload) = raw(&done) {
             self.bytes = self.bytes.saturating_add(u64::try_from(payload.len()).unwrap_or(u64::MAX));
-            self.samples = self.samples.saturating_add(usize::from(payload.len() <= SAMPLE_MAX_BYTES));
+            self.samples = self.samples.saturating_add(usize::from(is_sample(payload)));
         }
         self.items.push(done);
     }
@@ -42,9 +44,16 @@ impl Held {
 
     /// Returns what to train on; nothing if that is too little.
     pub(super) fn samples(&self) -> Option<Vec<&[u8]>> {
-        let fits = |payload: &&[u8]| payload.len() <= SAMPLE_MAX_BYTES;
-        let samples: Vec<&[u8]> = self.items.iter().filter_map(raw).filter(fits).collect();
+        let held = self.items.iter().filter_map(raw).filter(|payload| is_sample(payload));
+        let samples: Vec<&[u8]> = self.kept.iter().map(Vec::as_slice).chain(held).collect();
         (samples.len() >= DICTIONARY_MIN_RECORDS).then_some(samples)
+    }
+
+    /// Hands out the items before enough have come to decide, and keeps copies of the samples among them.
+    pub(super) fn let_go(&mut self) -> Held {
+        let held = self.items.iter().filter_map(raw).filter(|payload| is_sample(payload));
+        self.kept.extend(held.map(<[u8]>::to_vec));
+        Held { items: std::mem::take(&mut self.items), ..Held::default() }
     }
 
     /// Gives the items back, encoded on so many threads: nobody else has anything to do meanwhile. What does not encode stays
@@ -74,6 +83,10 @@ fn encode(items: &mut [Done], encoder: &mut Encoder) {
             *payload = Payload::Encoded(encoded);
         }
     }
+}
+
+fn is_sample(payload: &[u8]) -> bool {
+    payload.len() <= SAMPLE_MAX_BYTES
 }
 
 fn raw(done: &Done) -> Option<&[u8]> {

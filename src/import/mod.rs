@@ -11,6 +11,8 @@ use crate::id::{CommitId, Instant};
 use crate::limits::IMPORT_MEMORY_DEFAULT_BYTES;
 use crate::progress::{Progress, Stop};
 use crate::store::Writer;
+use crate::vfs::Kind;
+use crate::vfs::tree::{SourceDir, kind_at, open_input, read_archive};
 
 mod alias;
 mod archive;
@@ -168,12 +170,20 @@ pub struct ImportSummary {
     pub timings: Option<Timings>,
 }
 
-/// Tells whether there is a tree to import, without reading it: to be asked before a store is created for it.
+/// Tells whether there is a tree, an archive or a folder to import, without reading more than how it begins: to be asked before a store is
+/// created for it. What comes through a pipe comes once and is not asked.
 ///
 /// # Errors
-/// `BadInput` if there is none; failures of reading the folder.
-pub fn probe(source: &Path) -> Result<()> {
-    scan::Tree::open(source).map(|_| ())
+/// `BadInput` if there is none; failures of reading the folder, or the first entry of the archive.
+pub fn probe(source: &Source) -> Result<()> {
+    match source {
+        Source::Tree(path) => scan::Tree::open(path).map(|_| ()),
+        Source::Archive(path) if kind_at(path)? == Some(Kind::File) => {
+            read_archive(open_input(path)?, &mut |_, _| Ok(false))
+        }
+        Source::Bundles { path: Bundles::Folder(path), .. } => SourceDir::open(path).map(|_| ()),
+        Source::Archive(_) | Source::Bundles { .. } => Ok(()),
+    }
 }
 
 impl ImportOptions {

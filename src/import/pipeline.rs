@@ -133,18 +133,23 @@ impl Flow for Pipeline<'_> {
 
     fn feed(&mut self) -> Result<Feed<Job>> {
         let begun = self.committer.meter.start();
+        let mut quiet = false;
         let (fed, files) = match &mut self.from {
             Origin::Tree(scan) => (scan.next_batch().map_or(Feed::End, Feed::Jobs), scan.files()),
             Origin::Stream(stream) => {
                 let fed = stream.next_batch()?;
                 if matches!(fed, Feed::Later) && stream.is_quiet() {
                     // A pipe may say nothing for hours: what it said is made durable, and told.
-                    self.committer.commit()?;
+                    quiet = true;
                 }
                 (fed, stream.files())
             }
         };
         self.committer.meter.stop(begun, |timings| &mut timings.scan);
+        if quiet {
+            self.let_go()?;
+            self.committer.commit()?;
+        }
         if matches!(fed, Feed::End) {
             self.committer.set_total(files);
         }
@@ -164,16 +169,34 @@ impl Pipeline<'_> {
         let Some(held) = self.held.take() else { return Ok(()) };
         let begun = self.committer.meter.start();
         let writer = &mut *self.committer.target.writer;
+        let mut is_trained = false;
         if let Some(samples) = held.samples() {
             // `false`: nothing to be gained, the store says. It goes on without.
-            let trained = writer.train_dictionary(&samples)?;
-            tracing::debug!(trained, samples = samples.len(), "dictionary");
+            is_trained = writer.train_dictionary(&samples)?;
+            tracing::debug!(is_trained, samples = samples.len(), "dictionary");
         }
         let encoder = writer.encoder();
         self.slot.set(encoder.clone());
         self.gate.set_limit(self.memory);
-        let items = held.into_encoded(&encoder, self.threads);
+        let own = if is_trained { encoder.thorough() } else { encoder };
+        let items = held.into_encoded(&own, self.threads);
         self.committer.meter.stop(begun, |timings| &mut timings.train);
+        self.take_all(items)
+    }
+
+    /// Lets go what was held back so far: a pipe that says little is not to wait for more. While that is too little to train a
+    /// dictionary on, it is packed without one, and what comes next is held back.
+    fn let_go(&mut self) -> Result<()> {
+        let Some(held) = &mut self.held else { return Ok(()) };
+        if held.samples().is_some() {
+            return self.decide();
+        }
+        let held = held.let_go();
+        let items = held.into_encoded(&self.committer.target.writer.encoder(), self.threads);
+        self.take_all(items)
+    }
+
+    fn take_all(&mut self, items: Vec<Done>) -> Result<()> {
         for done in items {
             self.stop.check()?;
             self.committer.take(done)?;

@@ -27,8 +27,7 @@ const BATCH_MAX_JOBS: usize = 32;
 const BATCH_MAX_BYTES: u64 = 1 << 20;
 /// Batches read ahead of the workers.
 const BATCHES_AHEAD: usize = 8;
-/// How long nothing may come through a pipe before what came is committed. What the reader still holds of a batch that is not
-/// full, and the first records of a store that is to get a dictionary, wait longer.
+/// How long nothing may come through a pipe before what came is committed.
 const COMMIT_AFTER: Duration = Duration::from_secs(2);
 
 enum Message {
@@ -204,11 +203,12 @@ impl Pieces {
         self.jobs.push(Job::End(run));
     }
 
+    /// Sends a batch that is full, and any while nobody has something to do: the next file may be long in coming.
     fn flush_if_full(&mut self) -> Result<()> {
         let files = self.piece.as_ref().map_or(0, |piece| piece.files.len());
         let is_full =
             files.saturating_add(self.jobs.len()) >= BATCH_MAX_JOBS || self.bytes >= BATCH_MAX_BYTES;
-        if is_full { self.flush() } else { Ok(()) }
+        if is_full || self.sender.is_empty() { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -69,3 +69,14 @@ fn a_tree_that_is_in_the_store_already_is_not_held_for_ever() {
     held.push(same());
     assert!(held.is_ready() && held.samples().is_none());
 }
+
+#[test]
+fn what_was_let_go_too_early_to_train_on_still_serves_as_samples() {
+    let mut held = hold(DICTIONARY_MIN_RECORDS - 1, 10);
+    let gone = held.let_go();
+    assert_eq!(gone.into_encoded(&Encoder::raw(), 2).len(), DICTIONARY_MIN_RECORDS - 1);
+    assert!(held.samples().is_none());
+    held.push(file(20));
+    assert_eq!(held.samples().unwrap().len(), DICTIONARY_MIN_RECORDS);
+    assert_eq!(held.into_encoded(&Encoder::raw(), 2).len(), 1, "none comes twice");
+}

@@ -137,7 +137,7 @@ impl<'p, 'r> Pass<'p, 'r> {
         // What is in places that do not hold was told there.
         let is_hidden = counts.unknown > 0 || self.torn.contains(&id);
         self.is_doubtful |= is_hidden;
-        if self.state.layers.is_empty() || is_hidden {
+        if is_hidden {
             return Ok(0);
         }
         let noted = self.hints.get(&id.0).map_or(0, |noted| noted.live.saturating_add(noted.tombstones));

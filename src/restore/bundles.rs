@@ -9,7 +9,7 @@ use crate::progress::Stop;
 use crate::store::View;
 
 use super::arrange::{At, Slot, arrange};
-use super::emit::Reader;
+use super::emit::each_text;
 use super::lookup::{Detail, Source};
 use super::options::RestoreOptions;
 use super::report::{Event, Report, add, selected};
@@ -23,6 +23,12 @@ const BUNDLE_NAMESPACE: Uuid = Uuid::from_u128(0x3c1d_6a0e_2f7b_4d58_9a41_c0e6_7
 /// What stands behind the last object of a bundle, besides the line break.
 const TAIL: &[u8] = b"]}";
 
+/// Bytes of an object that are written at a time.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Bytes of texts that are kept of a run from the first reading of its objects to their writing. Most runs are smaller.
+const KEPT_BYTES: u64 = 16 << 20;
+
 /// Writes STIX bundles, one JSON object a line, one or more per run; a run with nothing to emit has none.
 ///
 /// Each bundle names its run (`x_run`), and from the second one of a run on its number (`x_part`). Its id
@@ -30,9 +36,9 @@ const TAIL: &[u8] = b"]}";
 /// [`Order`](super::Order) says. Objects are the bytes of their files, with line breaks between tokens replaced by
 /// spaces: references that no order can keep are told of, never taken out. The same store gives the same bytes.
 ///
-/// Cost: each body is decoded once to find references and once to be written, one of several objects perhaps for each of them. Memory: ids, positions and
-/// references of one run; the bytes of one object, or of one file of several. Asked to stop, it ends between two
-/// bundles: whole lines are all that was written.
+/// Cost: each file is decoded once to find references; of a run of more than 16 MiB once more to be written, and one of
+/// several objects once for each 16 MiB in which they stand. Memory: ids, positions and references of one run, 32 MiB of
+/// texts, and the longest file. Asked to stop, it ends between two bundles: whole lines are all that was written.
 ///
 /// # Errors
 /// `Io` when `out` fails; `Cancelled` when stopped; those of `event`; whatever the store says except damage, which is
@@ -44,7 +50,8 @@ pub fn bundles(
     event: &mut dyn FnMut(RestoreEvent<'_>) -> Result<()>,
     stop: &Stop,
 ) -> Result<RestoreSummary> {
-    bundles_from(&Stored::new(&view.without_maps(), Detail::of(options))?, options, out, event, stop)
+    let detail = Detail { texts: KEPT_BYTES, ..Detail::of(options) };
+    bundles_from(&Stored::new(&view.without_maps(), detail)?, options, out, event, stop)
 }
 
 pub(super) fn bundles_from<S: Source>(
@@ -65,24 +72,27 @@ pub(super) fn bundles_from<S: Source>(
         let arranged = arrange(&plan, options.order);
         report.decided(source.runs(), &plan, &arranged)?;
         writer.begin(&info.name);
-        let mut reader = Reader::default();
-        for group in arranged.groups {
-            let slots = arranged.slots.get(group).unwrap_or_default();
-            writer.make_room(slots)?;
-            for slot in slots {
-                let mut write = |text: &[u8]| writer.object(text);
-                let read = reader.read(source, &plan, (info.key, slot.at), &mut write);
-                match (read, slot.at) {
-                    (Ok(()), At::Resolved(_)) => add(&mut report.run.resolved, 1),
-                    (Ok(()), At::Own(..)) => {
-                        add(&mut report.run.own, 1);
-                        report.done(1, slot.len)?;
-                    }
-                    // It was readable a moment ago, so the medium is failing; but it is still one object's loss.
-                    (Err(error), _) => report.damaged(error)?,
-                }
+        let mut groups = arranged.groups.iter().peekable();
+        each_text(source, (&plan, info.key), &arranged.slots, &mut |number, text| {
+            while let Some(group) = groups.next_if(|group| group.start <= number) {
+                writer.make_room(arranged.slots.get(group.clone()).unwrap_or_default())?;
             }
-        }
+            let slot = arranged.slots.get(number);
+            match (text, slot.map(|slot| slot.at)) {
+                (Ok(text), Some(At::Own(..))) => {
+                    writer.object(text)?;
+                    add(&mut report.run.own, 1);
+                    report.done(1, len(text))
+                }
+                (Ok(text), _) => {
+                    writer.object(text)?;
+                    add(&mut report.run.resolved, 1);
+                    Ok(())
+                }
+                // It was readable a moment ago, so the medium is failing; but it is still one file's loss.
+                (Err(error), _) => report.damaged(error),
+            }
+        })?;
         writer.close()?;
         (report.run.bundles, report.run.bytes) = writer.take_counts();
         writer.flush()?;
@@ -104,7 +114,7 @@ struct BundleWriter<'a> {
     open: u64,
     /// Objects of the bundle being written.
     objects: u64,
-    line: Vec<u8>,
+    piece: Vec<u8>,
     bundles: u64,
     bytes: u64,
 }
@@ -120,7 +130,7 @@ impl<'a> BundleWriter<'a> {
             part: 0,
             open: 0,
             objects: 0,
-            line: Vec::new(),
+            piece: Vec::new(),
             bundles: 0,
             bytes: 0,
         }
@@ -161,12 +171,14 @@ impl<'a> BundleWriter<'a> {
             self.write(b",")?;
         }
         add(&mut self.objects, 1);
-        let mut line = std::mem::take(&mut self.line);
-        line.clear();
-        // In valid JSON a raw line break cannot be inside a string, only between tokens.
-        line.extend(text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
-        let written = self.write(&line);
-        self.line = line;
+        let mut piece = std::mem::take(&mut self.piece);
+        let written = text.chunks(PIECE_BYTES).try_for_each(|bytes| {
+            piece.clear();
+            // In valid JSON a raw line break cannot be inside a string, only between tokens.
+            piece.extend(bytes.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+            self.write(&piece)
+        });
+        self.piece = piece;
         written
     }
 

@@ -3,10 +3,11 @@
 //! The resolver works against [`Source`] only, so that tests can put a model in the place of a store.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::error::Result;
-use crate::id::{Instant, ObjectKey, RunKey};
-use crate::store::RunInfo;
+use crate::id::{Location, ObjectKey, RunKey};
+use crate::store::{Bound, RunInfo};
 
 use super::options::{Filter, Order, RestoreOptions};
 
@@ -27,12 +28,16 @@ pub(super) struct Part {
     pub(super) needs: Vec<ObjectKey>,
     /// Attachments whose bytes are missing. Empty where nobody asks.
     pub(super) lacks: Vec<String>,
+    /// Its text, where there was room to keep it: else it is read again.
+    pub(super) text: Option<Box<[u8]>>,
 }
 
 /// One file of a run: its name, its length in bytes, its objects in file order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct File {
     pub(super) name: Vec<u8>,
+    /// Where its record lies.
+    pub(super) at: Location,
     pub(super) len: u64,
     /// Whether the filter takes the transaction that brought it.
     pub(super) changed: bool,
@@ -48,13 +53,15 @@ pub(super) struct Detail {
     pub(super) needs: bool,
     /// [`Part::lacks`].
     pub(super) lacks: bool,
+    /// [`Part::text`], for this many bytes of each run.
+    pub(super) texts: u64,
 }
 
 impl Detail {
-    /// What a restore with these options that writes bundles wants.
+    /// What a restore with these options wants in any case.
     pub(super) fn of(options: &RestoreOptions) -> Detail {
         let needs = options.order == Order::Dependency;
-        Detail { extension_refs: options.extension_refs, needs, lacks: false }
+        Detail { extension_refs: options.extension_refs, needs, ..Detail::default() }
     }
 }
 
@@ -63,9 +70,33 @@ impl Detail {
 pub(super) struct Target {
     pub(super) run: RunKey,
     pub(super) name: Vec<u8>,
+    /// Where the file's record lies.
+    pub(super) at: Location,
     /// Which object of the file: the first where the file is named like the id, else the one with the id.
     pub(super) object: u32,
     pub(super) item: Item,
+}
+
+/// Which file.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct FileAt<'a> {
+    pub(super) at: Location,
+    pub(super) run: RunKey,
+    pub(super) name: &'a [u8],
+}
+
+/// A file's bytes, and where its objects lie in them: all inside.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
+    pub(super) objects: Vec<Range<usize>>,
+}
+
+impl Body {
+    /// The JSON text of an object.
+    pub(super) fn text(&self, object: u32) -> Option<&[u8]> {
+        self.bytes.get(self.objects.get(usize::try_from(object).ok()?)?.clone())
+    }
 }
 
 /// One file as a tree holds it.
@@ -91,24 +122,17 @@ pub(super) trait Source {
         each: &mut dyn FnMut(Result<File>) -> Result<()>,
     ) -> Result<()>;
 
-    /// The snapshot of `id` in exactly that run.
-    fn within(&self, id: &[u8], run: RunKey) -> Result<Option<Target>>;
+    /// The snapshot of `id` that is asked for.
+    fn find(&self, id: &[u8], bound: Bound) -> Result<Option<Target>>;
 
-    /// The closest snapshot of `id` in a run whose instant is strictly later.
-    fn later(&self, id: &[u8], after: Instant) -> Result<Option<Target>>;
-
-    /// The closest snapshot of `id` in a run whose instant is the same or earlier.
-    fn earlier(&self, id: &[u8], at: Instant) -> Result<Option<Target>>;
-
-    /// The newest run with a snapshot of `id` whose key is at most `until`.
-    fn newest(&self, id: &[u8], until: RunKey) -> Result<Option<RunKey>>;
+    /// The run of that snapshot, if it can be read.
+    fn run_of(&self, id: &[u8], bound: Bound) -> Result<Option<RunKey>>;
 
     /// Tells whether any run has a snapshot of `id`, readable or not.
     fn exists(&self, id: &[u8]) -> Result<bool>;
 
-    /// Visits the JSON texts of a file's objects with their numbers, in file order. All of them are known
-    /// to be readable before the first is visited.
-    fn texts(&self, name: &[u8], run: RunKey, each: &mut dyn FnMut(u32, &[u8]) -> Result<()>) -> Result<()>;
+    /// Reads a file's bytes again.
+    fn body(&self, file: &FileAt<'_>) -> Result<Body>;
 
     /// Visits the files of a run of which the filter takes something, with their bytes, in any order.
     fn bodies(

@@ -18,6 +18,7 @@ mod directory;
 mod emit;
 mod explain;
 mod lookup;
+mod opened;
 mod options;
 mod order;
 mod own;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::error::Result;
-use crate::id::RunKey;
+use crate::id::{Location, RunKey};
 
 use super::carried::CarriedRun;
 use super::lookup::{Part, Source};
@@ -15,6 +15,8 @@ use super::report::Report;
 pub(super) struct OwnFile {
     /// Its name.
     pub(super) name: Vec<u8>,
+    /// Where its record lies.
+    pub(super) at: Location,
     /// Its length in bytes.
     pub(super) len: u64,
     /// The ids of its objects; empty for a plain file, whose one object has the file's name for an id.
@@ -95,8 +97,8 @@ impl Own {
             {
                 ids = Vec::new();
             }
-            let file =
-                OwnFile { name: file.name, len: file.len, ids, parts, left_out: Vec::new(), listed: true };
+            let (name, at, len) = (file.name, file.at, file.len);
+            let file = OwnFile { name, at, len, ids, parts, left_out: Vec::new(), listed: true };
             own.push((file, unselected));
             Ok(())
         })?;

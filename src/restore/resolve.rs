@@ -4,7 +4,7 @@
 //! the orders that the connector leaves open.
 
 use crate::error::Result;
-use crate::id::RunKey;
+use crate::id::{Location, RunKey};
 
 use super::MissingState;
 use super::carried::Carried;
@@ -47,6 +47,8 @@ pub(super) struct Resolved {
     pub(super) run: RunKey,
     /// The file it comes from.
     pub(super) name: Vec<u8>,
+    /// Where the file's record lies.
+    pub(super) at: Location,
     /// Which object of the file.
     pub(super) object: u32,
     /// What else is known of the object.

@@ -1,15 +1,18 @@
 //! A view of a store as the source of a restore.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::rc::Rc;
 
 use crate::error::{Damage, Error, Place, Result};
-use crate::id::{Instant, ObjectKey, RunKey};
+use crate::id::{Key, Location, ObjectKey, RunKey};
 use crate::snapshot::codec::MetaObject;
 use crate::snapshot::{Meta, RefClass, attachment, bundle};
-use crate::store::{RunInfo, Snapshot, View};
+use crate::store::{Bound, Lead, RunInfo, Snapshot, View};
 
-use super::lookup::{Detail, File, Item, Part, Source, Target, TreeFile};
+use super::lookup::{Body, Detail, File, FileAt, Item, Part, Source, Target, TreeFile};
+use super::opened::{OpenedFile, OpenedFiles};
 use super::options::Filter;
 
 /// A view as a source. Holds the list of runs.
@@ -17,12 +20,16 @@ pub(super) struct Stored<'v> {
     view: &'v View,
     runs: Vec<RunInfo>,
     detail: Detail,
+    /// Bytes of texts that may still be kept of this run.
+    room: Cell<u64>,
+    opened: RefCell<OpenedFiles>,
 }
 
 impl<'v> Stored<'v> {
     /// Reads the list of runs.
     pub(super) fn new(view: &'v View, detail: Detail) -> Result<Stored<'v>> {
-        Ok(Stored { view, runs: view.runs()?, detail })
+        let (room, opened) = (Cell::default(), RefCell::default());
+        Ok(Stored { view, runs: view.runs()?, detail, room, opened })
     }
 
     fn follows(&self, class: RefClass) -> bool {
@@ -44,8 +51,9 @@ impl<'v> Stored<'v> {
             if !follows && !needs {
                 continue;
             }
-            let text = bundle::string_at(body, *offset)
-                .ok_or_else(|| undecodable(snapshot, "reference", format!("no string at {offset}")))?;
+            let text = bundle::string_at(body, *offset).ok_or_else(|| {
+                undecodable(snapshot.location(), "reference", format!("no string at {offset}"))
+            })?;
             if needs {
                 part.needs.push(ObjectKey::of(&text));
             }
@@ -61,6 +69,16 @@ impl<'v> Stored<'v> {
         Ok(Item { id: id_of(object, &snapshot.name()).to_vec(), references, part })
     }
 
+    /// Keeps an object's text, if there is room.
+    fn keep(&self, item: &mut Item, body: &[u8], range: &Range<u32>) {
+        if let Some(left) = self.room.get().checked_sub(item.part.len)
+            && let Some(text) = slice(body, range)
+        {
+            self.room.set(left);
+            item.part.text = Some(text.into());
+        }
+    }
+
     /// The objects of a file; their references only if the filter takes one of them.
     fn file(&self, snapshot: &Snapshot<'_>, filter: &Filter) -> Result<Option<File>> {
         let name = snapshot.name().into_owned();
@@ -71,7 +89,12 @@ impl<'v> Stored<'v> {
         }
         let items: Result<Vec<Item>> = if changed {
             let body = snapshot.body()?;
-            meta.objects.iter().map(|object| self.item(snapshot, &body, object)).collect()
+            let kept = |object: &MetaObject| {
+                let mut item = self.item(snapshot, &body, object)?;
+                self.keep(&mut item, &body, &object.range);
+                Ok(item)
+            };
+            meta.objects.iter().map(kept).collect()
         } else {
             let bare = |object| Item {
                 id: id_of(object, &name).to_vec(),
@@ -80,7 +103,7 @@ impl<'v> Stored<'v> {
             };
             Ok(meta.objects.iter().map(bare).collect())
         };
-        Ok(Some(File { len: snapshot.len(), changed, items: items?, name }))
+        Ok(Some(File { at: snapshot.location(), len: snapshot.len(), changed, items: items?, name }))
     }
 
     fn target(&self, id: &[u8], snapshot: &Snapshot<'_>) -> Result<Target> {
@@ -89,11 +112,30 @@ impl<'v> Stored<'v> {
         let found = meta.objects.iter().position(|object| *name == *id || id_of(object, &name) == id);
         let object = found.and_then(|at| meta.objects.get(at).zip(u32::try_from(at).ok()));
         let Some((object, number)) = object else {
-            let reason = format!("the file holds no {:?}", String::from_utf8_lossy(id));
-            return Err(undecodable(snapshot, "alias", reason));
+            return Err(no_object(snapshot.location(), id));
         };
-        let item = self.item(snapshot, &snapshot.body()?, object)?;
-        Ok(Target { run: snapshot.run(), name: name.into_owned(), object: number, item })
+        let body = snapshot.body()?;
+        let mut item = self.item(snapshot, &body, object)?;
+        self.keep(&mut item, &body, &object.range);
+        let (run, at) = (snapshot.run(), snapshot.location());
+        Ok(Target { run, name: name.into_owned(), at, object: number, item })
+    }
+
+    /// What is known of a long file. It is read once, and again only where too many others came between.
+    fn open(&self, at: Location, key: &Key) -> Result<Rc<OpenedFile>> {
+        if let Some(known) = self.opened.borrow().get(at) {
+            return known;
+        }
+        let read = || {
+            let snapshot = self.view.snapshot_at(at, key)?;
+            let meta = meta_of(&snapshot)?;
+            let body = snapshot.body()?;
+            let items = meta.objects.iter().map(|object| self.item(&snapshot, &body, object));
+            let name = snapshot.name().into_owned();
+            Ok(OpenedFile::new(key.run, name, at, items.collect::<Result<_>>()?))
+        };
+        let opened = read();
+        self.opened.borrow_mut().keep(at, opened)
     }
 
     /// The snapshots of a run that a filter may take: all, or where that is less work those of the ids it names.
@@ -130,63 +172,47 @@ impl Source for Stored<'_> {
         filter: &Filter,
         each: &mut dyn FnMut(Result<File>) -> Result<()>,
     ) -> Result<()> {
+        self.room.set(self.detail.texts);
         self.visit(run, filter, &mut |item| {
             let file = item.and_then(|snapshot| self.file(&snapshot, filter));
             file.transpose().map_or(Ok(()), &mut *each)
         })
     }
 
-    fn within(&self, id: &[u8], run: RunKey) -> Result<Option<Target>> {
-        self.view.get(id, run)?.map(|snapshot| self.target(id, &snapshot)).transpose()
-    }
-
-    fn later(&self, id: &[u8], after: Instant) -> Result<Option<Target>> {
-        self.view.closest_after(id, after)?.map(|snapshot| self.target(id, &snapshot)).transpose()
-    }
-
-    fn earlier(&self, id: &[u8], at: Instant) -> Result<Option<Target>> {
-        self.view.at_or_before(id, at)?.map(|snapshot| self.target(id, &snapshot)).transpose()
-    }
-
-    fn newest(&self, id: &[u8], until: RunKey) -> Result<Option<RunKey>> {
-        let Some(snapshot) = self.view.at_or_before(id, until.instant())? else { return Ok(None) };
-        if snapshot.run() <= until {
-            return Ok(Some(snapshot.run()));
+    fn find(&self, id: &[u8], bound: Bound) -> Result<Option<Target>> {
+        match self.view.lead(id, bound)? {
+            None => Ok(None),
+            Some(Lead::Read(snapshot)) => self.target(id, &snapshot).map(Some),
+            Some(Lead::Long(at, key)) => match self.open(at, &key)?.target(id) {
+                Some(target) => Ok(Some(target)),
+                None => Err(no_object(at, id)),
+            },
         }
-        // A further directory name of the same instant holds it too: rare enough to read them all.
-        let mut newest = None;
-        for snapshot in self.view.history(id)? {
-            match snapshot {
-                Ok(snapshot) if snapshot.run() <= until => newest = newest.max(Some(snapshot.run())),
-                Ok(_) => {}
-                Err(error) if error.is_damage() => {}
-                Err(error) => return Err(error),
-            }
+    }
+
+    fn run_of(&self, id: &[u8], bound: Bound) -> Result<Option<RunKey>> {
+        let Some(lead) = self.view.lead(id, bound)? else { return Ok(None) };
+        if let Lead::Long(at, key) = &lead {
+            self.open(*at, key)?;
         }
-        Ok(newest)
+        Ok(Some(lead.run()))
     }
 
     fn exists(&self, id: &[u8]) -> Result<bool> {
-        match self.view.latest(id) {
+        match self.view.lead(id, Bound::AtMost(RunKey::MAX)) {
             Ok(found) => Ok(found.is_some()),
             Err(error) if error.is_damage() => Ok(true),
             Err(error) => Err(error),
         }
     }
 
-    fn texts(&self, name: &[u8], run: RunKey, each: &mut dyn FnMut(u32, &[u8]) -> Result<()>) -> Result<()> {
-        let Some(snapshot) = self.view.record(name, run)? else {
-            let damage = Damage::Index { what: "a snapshot that its run lists is not found by its name" };
-            return Err(Error::damaged(Place::whole("index"), damage));
-        };
+    fn body(&self, file: &FileAt<'_>) -> Result<Body> {
+        let snapshot = self.view.snapshot_at(file.at, &Key::new(ObjectKey::of(file.name), file.run))?;
         let meta = meta_of(&snapshot)?;
-        let body = snapshot.body()?;
-        let texts = meta.objects.iter().map(|object| {
-            slice(&body, &object.range)
-                .ok_or_else(|| undecodable(&snapshot, "object", "it lies outside of its file".to_owned()))
-        });
-        let texts = texts.collect::<Result<Vec<_>>>()?;
-        (0..).zip(texts).try_for_each(|(number, text)| each(number, text))
+        let outside = || undecodable(file.at, "object", "it lies outside of its file".to_owned());
+        let bytes = snapshot.into_body()?;
+        let ranges = meta.objects.iter().map(|object| range_in(&bytes, &object.range).ok_or_else(outside));
+        Ok(Body { objects: ranges.collect::<Result<_>>()?, bytes })
     }
 
     fn bodies(
@@ -224,15 +250,24 @@ fn id_of<'a>(object: &'a MetaObject, name: &'a [u8]) -> &'a [u8] {
 
 fn meta_of(snapshot: &Snapshot<'_>) -> Result<Meta> {
     Meta::decode(snapshot.meta(), snapshot.object_range())
-        .map_err(|reason| undecodable(snapshot, "meta", reason))
+        .map_err(|reason| undecodable(snapshot.location(), "meta", reason))
 }
 
 fn slice<'a>(body: &'a [u8], range: &Range<u32>) -> Option<&'a [u8]> {
-    body.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+    body.get(range_in(body, range)?)
 }
 
-fn undecodable(snapshot: &Snapshot<'_>, what: &'static str, reason: String) -> Error {
-    let location = snapshot.location();
-    let place = Place::at(format!("data/{}.seg", location.segment), u64::from(location.offset));
+fn range_in(body: &[u8], range: &Range<u32>) -> Option<Range<usize>> {
+    let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
+    (start <= end && end <= body.len()).then_some(start..end)
+}
+
+fn no_object(at: Location, id: &[u8]) -> Error {
+    let reason = format!("the file holds no {:?}", String::from_utf8_lossy(id));
+    undecodable(at, "alias", reason)
+}
+
+fn undecodable(at: Location, what: &'static str, reason: String) -> Error {
+    let place = Place::at(format!("data/{}.seg", at.segment), at.offset.into());
     Error::damaged(place, Damage::Content { what, reason })
 }

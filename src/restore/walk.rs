@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::error::{Error, Result};
 use crate::id::{ObjectKey, RunKey};
+use crate::store::Bound;
 
 use super::MissingState;
 use super::carried::Carried;
@@ -120,13 +121,14 @@ impl<'a, 'r, S: Source> Walk<'a, 'r, S> {
             Resolve::Once | Resolve::Closure => {}
         }
         if self.options.filter.is_active() {
-            match self.source.within(id, self.run) {
+            match self.source.find(id, Bound::In(self.run)) {
                 Ok(Some(target)) => return Ok(Hit::Found(target)),
                 Ok(None) => {}
                 Err(error) => return unreadable(error),
             }
         }
-        match self.source.later(id, self.run.instant()) {
+        let later = RunKey::last_of(self.run.instant()).next().map(Bound::AtLeast);
+        match later.map_or(Ok(None), |bound| self.source.find(id, bound)) {
             Ok(Some(target)) => Ok(Hit::Found(target)),
             Ok(None) => self.find_earlier(id),
             Err(error) => unreadable(error),
@@ -136,7 +138,7 @@ impl<'a, 'r, S: Source> Walk<'a, 'r, S> {
     /// Looks for an id that no strictly later run holds.
     fn find_earlier(&self, id: &[u8]) -> Result<Hit> {
         let include = self.options.include_earlier;
-        let newest = match self.source.newest(id, RunKey::last_of(self.run.instant())) {
+        let newest = match self.source.run_of(id, Bound::AtMost(RunKey::last_of(self.run.instant()))) {
             Ok(newest) => newest,
             Err(error) if error.is_damage() && !include => Some(self.run),
             Err(error) => return unreadable(error),
@@ -146,7 +148,7 @@ impl<'a, 'r, S: Source> Walk<'a, 'r, S> {
         if !include || newest == self.run {
             return Ok(Hit::Missing(MissingState::Earlier));
         }
-        match self.source.earlier(id, self.run.instant()) {
+        match self.source.find(id, Bound::AtMost(RunKey::last_of(self.run.instant()))) {
             Ok(Some(target)) => Ok(Hit::Found(target)),
             Ok(None) => Ok(Hit::Missing(MissingState::Earlier)),
             Err(error) => unreadable(error),
@@ -160,7 +162,7 @@ impl<'a, 'r, S: Source> Walk<'a, 'r, S> {
         if self.carried.holds(id) || self.options.filter.is_active() {
             return Ok(self.carried.holds(id));
         }
-        match self.source.newest(id, self.run) {
+        match self.source.run_of(id, Bound::AtMost(self.run)) {
             Ok(newest) => Ok(newest.is_some_and(|run| self.options.covers(run))),
             Err(error) if error.is_damage() => Ok(false),
             Err(error) => Err(error),
@@ -169,7 +171,7 @@ impl<'a, 'r, S: Source> Walk<'a, 'r, S> {
 
     /// Puts what a reference led to into the bundle; returns what it refers to.
     fn take(&mut self, reference: Vec<u8>, target: Target, via: Option<usize>) -> Result<Vec<Vec<u8>>> {
-        let Target { run, name, object, item } = target;
+        let Target { run, name, at, object, item } = target;
         let once = self.options.resolve == Resolve::Once;
         let mut repeated = false;
         if item.id != reference {
@@ -185,7 +187,7 @@ impl<'a, 'r, S: Source> Walk<'a, 'r, S> {
         self.emitted.insert(reference.clone());
         self.emitted.insert(item.id.clone());
         let (id, part) = (item.id, item.part);
-        self.resolved.push(Resolved { reference, id, run, name, object, part, repeated, via });
+        self.resolved.push(Resolved { reference, id, run, name, at, object, part, repeated, via });
         Ok(item.references)
     }
 }

@@ -6,7 +6,7 @@ use super::snapshot::Snapshot;
 use super::state::State;
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::put::{self, PutKind};
-use crate::format::record::Tag;
+use crate::format::record::{Head, Tag};
 use crate::format::segment;
 use crate::id::{Key, Location, Name, RunKey};
 use crate::index::RecordKeys;
@@ -14,7 +14,7 @@ use crate::segment::{Opened, Record, SegmentRef, Segments};
 
 /// Why a record is no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Absent {
+pub(super) enum Absent {
     /// Deleted, or not what was asked for.
     Gone,
     /// Declared lost by a repair.
@@ -22,18 +22,29 @@ enum Absent {
 }
 
 /// A live snapshot of the name asked for, or why there is none.
-type Resolved<'s> = std::result::Result<Snapshot<'s>, Absent>;
+pub(super) type Resolved<'s> = std::result::Result<Snapshot<'s>, Absent>;
 
 /// Asks the segments which key a record carries, for one lookup. Keeps the last record whose head it read: mostly that is the
 /// one that the lookup ends at.
-struct Reader<'s> {
+pub(super) struct Reader<'s> {
     segments: &'s Segments,
     last: Cell<Option<(Location, Opened<'s>)>>,
 }
 
 impl<'s> Reader<'s> {
-    fn new(segments: &'s Segments) -> Reader<'s> {
+    pub(super) fn new(segments: &'s Segments) -> Reader<'s> {
         Reader { segments, last: Cell::new(None) }
+    }
+
+    /// Returns the head of the record at a location, if it holds.
+    pub(super) fn head(&self, at: Location) -> Result<Option<Head>> {
+        let last = self.last.take();
+        let head = last.as_ref().filter(|(last, _)| *last == at).map(|(_, opened)| *opened.head());
+        self.last.set(last);
+        match head {
+            Some(head) => Ok(Some(head)),
+            None => Ok(self.segments.require(at.segment)?.head(at.offset)?.ok()),
+        }
     }
 
     /// Reads and verifies the record at a location.
@@ -154,7 +165,7 @@ impl State {
 
     /// Reads the record that the index named for a name and follows an alias.
     #[inline]
-    fn resolve<'s>(
+    pub(super) fn resolve<'s>(
         &'s self,
         at: Location,
         name: &Name<'_>,
@@ -170,7 +181,12 @@ impl State {
     }
 
     #[cold]
-    fn follow<'s>(&'s self, alias: &Snapshot<'s>, run: RunKey, reader: &Reader<'s>) -> Result<Resolved<'s>> {
+    pub(super) fn follow<'s>(
+        &'s self,
+        alias: &Snapshot<'s>,
+        run: RunKey,
+        reader: &Reader<'s>,
+    ) -> Result<Resolved<'s>> {
         let target = alias.body()?;
         let target = Name::of(&target);
         let key = Key::new(target.key, run);
@@ -186,12 +202,17 @@ impl State {
 
     /// Says why a DELETE is where a snapshot was asked for.
     #[cold]
-    fn absent(&self, at: Location) -> Result<Resolved<'_>> {
+    pub(super) fn absent(&self, at: Location) -> Result<Resolved<'_>> {
         Ok(Err(if self.is_lost(at)? { Absent::Lost } else { Absent::Gone }))
     }
 
     #[inline]
-    fn read<'s>(&'s self, at: Location, key: &Key, reader: &Reader<'s>) -> Result<Option<Snapshot<'s>>> {
+    pub(super) fn read<'s>(
+        &'s self,
+        at: Location,
+        key: &Key,
+        reader: &Reader<'s>,
+    ) -> Result<Option<Snapshot<'s>>> {
         if self.dead.contains(&at.segment) {
             // Compaction moved what was live in it; what an older index file still names is a dropped DELETE.
             return Ok(None);

@@ -26,6 +26,7 @@ pub mod compact;
 mod compare;
 pub mod dump;
 mod inner;
+mod lead;
 mod log;
 mod lookup;
 mod many;
@@ -49,6 +50,7 @@ mod working;
 mod tests;
 
 pub use crate::format::put::PutKind;
+pub(crate) use lead::{Bound, Lead};
 pub use many::When;
 pub use replay::is_harmless;
 pub use runs::RunInfo;

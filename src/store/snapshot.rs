@@ -187,4 +187,22 @@ impl<'v> Snapshot<'v> {
         );
         decoded.map(Cow::Owned).map_err(|damage| Error::damaged(self.place(), damage))
     }
+
+    /// The same, kept: of a long file there are not two copies, where it is stored raw.
+    ///
+    /// # Errors
+    /// As [`body`](Snapshot::body).
+    pub fn into_body(self) -> Result<Vec<u8>> {
+        if self.codec != Codec::Raw {
+            return self.body().map(Cow::into_owned);
+        }
+        let start = usize::try_from(self.payload).unwrap_or(usize::MAX);
+        Ok(match self.data {
+            Cow::Borrowed(data) => data.get(start..).unwrap_or_default().to_vec(),
+            Cow::Owned(mut data) => {
+                data.drain(..start.min(data.len()));
+                data
+            }
+        })
+    }
 }

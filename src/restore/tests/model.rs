@@ -1,12 +1,13 @@
 //! A store as a map, and the short notation in which the tests write trees.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use super::super::lookup::{File, Item, Part, Source, Target, TreeFile};
+use super::super::lookup::{Body, File, FileAt, Item, Part, Source, Target, TreeFile};
 use super::super::options::Filter;
 use crate::error::{Damage, Error, Place, Result};
-use crate::id::{CommitId, Instant, ObjectKey, RunKey};
-use crate::store::RunInfo;
+use crate::id::{CommitId, Instant, Location, ObjectKey, RunKey, SegmentId};
+use crate::store::{Bound, RunInfo};
 
 /// A file of the model: its objects with their references; damaged ones cannot be read.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ pub(super) struct ModelFile {
 pub(super) struct Model {
     pub(super) runs: Vec<RunInfo>,
     pub(super) files: BTreeMap<RunKey, BTreeMap<Vec<u8>, ModelFile>>,
+    /// Files read to be written.
+    pub(super) read: Cell<u64>,
 }
 
 /// The key of the run called `D<instant>` or, for a second name of that instant, `D<instant>b`.
@@ -102,7 +105,20 @@ impl Model {
         }
         let at = Model::object_of(id, name, file);
         let item = item_of(&file.objects[at], file);
-        Ok(Some(Target { run, name: name.clone(), object: u32::try_from(at).unwrap(), item }))
+        Ok(Some(Target {
+            run,
+            name: name.clone(),
+            at: self.place(name, run),
+            object: u32::try_from(at).unwrap(),
+            item,
+        }))
+    }
+
+    /// A place for each file: its number in its run.
+    fn place(&self, name: &[u8], run: RunKey) -> Location {
+        let files = self.files[&run].range(..name.to_vec()).count();
+        let runs = self.files.range(..run).count();
+        Location { segment: SegmentId(u32::try_from(runs).unwrap()), offset: u32::try_from(files).unwrap() }
     }
 
     fn runs_of(&self, id: &[u8]) -> impl DoubleEndedIterator<Item = RunKey> {
@@ -113,7 +129,7 @@ impl Model {
 fn item_of((id, refs): &(Vec<u8>, Vec<Vec<u8>>), file: &ModelFile) -> Item {
     let text = file.text.clone().unwrap_or_else(|| text_of(id, refs));
     let needs = refs.iter().map(|id| ObjectKey::of(id)).collect();
-    let part = Part { len: u64::try_from(text.len()).unwrap(), needs, lacks: Vec::new() };
+    let part = Part { len: u64::try_from(text.len()).unwrap(), needs, ..Part::default() };
     Item { id: id.clone(), references: refs.clone(), part }
 }
 
@@ -145,41 +161,38 @@ impl Source for Model {
             }
             let items = file.objects.iter().map(|object| item_of(object, file)).collect();
             let changed = filter.takes_commit(CommitId(file.commit));
-            each(Ok(File { name: name.clone(), len: 10, changed, items }))?;
+            each(Ok(File { name: name.clone(), at: self.place(name, run), len: 10, changed, items }))?;
         }
         Ok(())
     }
 
-    fn within(&self, id: &[u8], run: RunKey) -> Result<Option<Target>> {
-        self.target(id, run)
-    }
-
-    fn later(&self, id: &[u8], after: Instant) -> Result<Option<Target>> {
-        let run = self.runs_of(id).find(|run| run.instant() > after);
+    fn find(&self, id: &[u8], bound: Bound) -> Result<Option<Target>> {
+        let run = match bound {
+            Bound::In(run) => Some(run),
+            Bound::AtMost(max) => self.runs_of(id).rfind(|run| *run <= max),
+            Bound::AtLeast(min) => self.runs_of(id).find(|run| *run >= min),
+        };
         run.map_or(Ok(None), |run| self.target(id, run))
     }
 
-    fn earlier(&self, id: &[u8], at: Instant) -> Result<Option<Target>> {
-        let run = self.runs_of(id).rfind(|run| run.instant() <= at);
-        run.map_or(Ok(None), |run| self.target(id, run))
-    }
-
-    fn newest(&self, id: &[u8], until: RunKey) -> Result<Option<RunKey>> {
-        let run = self.runs_of(id).rfind(|run| *run <= until);
-        run.map_or(Ok(None), |run| Ok(self.target(id, run)?.map(|target| target.run)))
+    fn run_of(&self, id: &[u8], bound: Bound) -> Result<Option<RunKey>> {
+        Ok(self.find(id, bound)?.map(|target| target.run))
     }
 
     fn exists(&self, id: &[u8]) -> Result<bool> {
         Ok(self.runs_of(id).next().is_some())
     }
 
-    fn texts(&self, name: &[u8], run: RunKey, each: &mut dyn FnMut(u32, &[u8]) -> Result<()>) -> Result<()> {
-        let file = &self.files[&run][name];
-        for (number, (id, refs)) in (0..).zip(&file.objects) {
-            let text = file.text.clone().unwrap_or_else(|| text_of(id, refs));
-            each(number, &text)?;
+    fn body(&self, wanted: &FileAt<'_>) -> Result<Body> {
+        let file = &self.files[&wanted.run][wanted.name];
+        self.read.set(self.read.get().saturating_add(1));
+        let (mut bytes, mut objects) = (Vec::new(), Vec::new());
+        for (id, refs) in &file.objects {
+            let start = bytes.len();
+            bytes.extend(file.text.clone().unwrap_or_else(|| text_of(id, refs)));
+            objects.push(start..bytes.len());
         }
-        Ok(())
+        Ok(Body { bytes, objects })
     }
 
     fn bodies(

@@ -19,29 +19,30 @@ mod common {
     pub(crate) mod data;
     pub(crate) mod machine;
     pub(crate) mod stores;
+    pub(crate) mod walk;
 }
 
 use std::fs::File;
 use std::hint::black_box;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput};
-use stix_store::error::Damage;
 use stix_store::format::put;
 use stix_store::format::record::Tag;
 use stix_store::format::segment::parse_file_name;
 use stix_store::progress::Stop;
 use stix_store::segment::codec::{self, Codec};
-use stix_store::segment::{Dictionary, Segment, Segments, Step};
+use stix_store::segment::{Dictionary, Segments, Step};
 use stix_store::store::check::{CheckOptions, CheckSink, Finding, Level, SegmentReport, check};
 use stix_store::vfs::{ReadVfs, disk::Disk};
 use stix_store::{StoreId, View};
 
 use common::data::{self, Workload};
+use common::walk::{segment_paths, walk};
 use common::{machine, stores};
 
 /// The store's id, as `stores::build` gives it.
@@ -50,13 +51,6 @@ const SIZE: usize = 100_000;
 const PIECE: usize = 1200;
 /// Bytes that the floor reads at a time: what fits the cache of a core.
 const BLOCK: usize = 256 << 10;
-
-fn segment_paths(store: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(store.join("data")).unwrap();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    paths
-}
 
 /// The floor: every byte once, through a buffer of each thread, its CRC in pieces.
 fn crc_in_pieces(paths: &[PathBuf], jobs: usize) -> u32 {
@@ -130,24 +124,6 @@ impl Payloads {
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         })
     }
-}
-
-/// Every record in log order, both checksums verified.
-fn walk(vfs: &Arc<dyn ReadVfs>, store: StoreId, paths: &[PathBuf]) -> usize {
-    let mut records = 0;
-    for path in paths {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let file = vfs.open(&format!("data/{name}")).unwrap().unwrap();
-        let segment =
-            Segment::open(file, parse_file_name(name).unwrap(), store, u64::MAX, &Vec::new).unwrap();
-        let mut walk = segment.walk(None).unwrap();
-        while let Some(step) = walk.step().unwrap() {
-            let Step::Record { offset, head } = step else { panic!("a gap in {name}") };
-            assert_eq!(walk.verify(offset, &head).unwrap(), Ok::<(), Damage>(()));
-            records += 1;
-        }
-    }
-    records
 }
 
 /// Every snapshot, run by run, payloads decoded.

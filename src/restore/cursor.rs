@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::id::{CommitId, Instant};
-use crate::progress::Stop;
 use crate::snapshot::run;
-use crate::store::View;
 use crate::vfs::tree;
 
 /// A cursor is some hundred bytes long.
@@ -107,30 +105,6 @@ impl Cursor {
         (self.current, self.commit) = (current, commit);
         Ok(())
     }
-}
-
-/// Counts the snapshots in runs up to `until` that a later transaction than `since` brought: new ones and changed ones,
-/// which a cursor that stands at `until` passes over. Cost: reads the records of these runs, unless `since` is the newest.
-///
-/// # Errors
-/// Failures of reading; `Cancelled`. Damaged snapshots do not count.
-pub fn changed_behind(view: &View, until: Instant, since: CommitId, stop: &Stop) -> Result<u64> {
-    let mut count = 0u64;
-    if view.commit() <= since {
-        return Ok(count);
-    }
-    let view = view.without_maps();
-    for info in view.runs()?.iter().filter(|info| info.key.instant() <= until) {
-        for snapshot in view.iter_run(info.key)? {
-            stop.check()?;
-            match snapshot {
-                Ok(snapshot) => count = count.saturating_add(u64::from(snapshot.first_commit() > since)),
-                Err(error) if error.is_damage() => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(count)
 }
 
 #[cfg(test)]

@@ -60,6 +60,7 @@ impl<'c> DirectoryBundles<'c> {
             return bad("connector name", "does not fit the name of a file");
         }
         let directory = TargetDir::create(path)?;
+        directory.sweep();
         let last = directory.newest_mtime()?.unwrap_or_default();
         let connector = json!({
             "id": sender.connector_id,

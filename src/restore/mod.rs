@@ -32,7 +32,7 @@ mod tree;
 mod walk;
 
 pub use self::bundles::bundles;
-pub use self::cursor::{Cursor, changed_behind};
+pub use self::cursor::Cursor;
 pub use self::diff::{Change, Difference, EachDifference, diff_runs, diff_states};
 pub use self::directory::{DirectoryBundles, Sender};
 pub use self::explain::{Explanation, Role, explain};
@@ -134,11 +134,11 @@ pub enum RestoreEvent<'a> {
         /// What is wrong.
         error: &'a Error,
     },
-    /// A snapshot that cannot be written where it belongs, such as a name that is no file name.
+    /// A snapshot that cannot be written where it belongs, such as a name that is no file name; or all of a run.
     Skipped {
         /// The run being restored.
         run: &'a str,
-        /// The name.
+        /// The snapshot's name; empty: it is the run that has no place.
         name: &'a [u8],
         /// Why.
         reason: String,

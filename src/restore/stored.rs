@@ -148,7 +148,7 @@ impl<'v> Stored<'v> {
         let at = self.runs.binary_search_by_key(&run, |info| info.key).ok();
         let count = at.and_then(|at| self.runs.get(at)).map_or(0, |info| info.snapshots);
         let few = filter.ids.as_ref().filter(|ids| u64::try_from(ids.len()).is_ok_and(|len| len < count));
-        let Some(ids) = few else { return self.view.iter_run(run)?.try_for_each(each) };
+        let Some(ids) = few else { return self.view.iter_run_as_logged(run)?.try_for_each(each) };
         let mut seen = BTreeSet::new();
         for id in ids {
             match self.view.get(id, run).transpose() {

@@ -20,7 +20,7 @@ use super::{RestoreEvent, RestoreSummary};
 ///
 /// Each live snapshot becomes `<run>/<name>.json` with its modification time, each run a directory, also an
 /// empty one. Of the options only the selection of runs, the filter and `durable` matter. Files are replaced one by one
-/// (written beside, renamed); what else is in the target stays. Cost: each body is decoded once; memory: one of them,
+/// (written beside, renamed); what else is in the target stays, but for what killed restores left half written. Cost: each body is decoded once; memory: one of them,
 /// and 40 bytes for each snapshot of the run.
 ///
 /// # Errors
@@ -50,9 +50,12 @@ pub(super) fn tree_from<S: Source>(
         report.check()?;
         report.begin(info)?;
         match root.create_dir(OsStr::new(&info.name)) {
-            Ok(directory) => write_run(source, (info, &options.filter), &directory, &mut report)?,
+            Ok(directory) => {
+                directory.sweep();
+                write_run(source, (info, &options.filter), &directory, &mut report)?;
+            }
             Err(Error::BadInput { reason, .. }) => {
-                report.skipped(info.snapshots, info.name.as_bytes(), reason)?;
+                report.skipped(info.snapshots, b"", reason)?;
             }
             Err(error) => return Err(error),
         }

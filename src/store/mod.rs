@@ -36,6 +36,7 @@ mod recover;
 pub mod repair;
 mod replay;
 mod runs;
+mod since;
 mod snapshot;
 mod sources;
 mod stage;

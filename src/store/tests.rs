@@ -14,6 +14,7 @@ mod check_parts;
 mod checkpoints;
 mod compaction;
 mod large;
+mod lead;
 mod many;
 mod repair;
 mod runs;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::inner::Inner;
+use super::lookup::Reader;
 use super::many::When;
 use super::open::{UseIndex, is_index_damage, load};
 use super::snapshot::Snapshot;
@@ -153,7 +154,20 @@ impl View {
         // That an entry is an alias may stand on a damaged record, so it is read to be sure.
         let is_alias =
             |read: &Result<Snapshot<'_>>| read.as_ref().is_ok_and(|it| it.kind() == PutKind::Alias);
-        Ok(self.read_entries(run)?.filter(move |read| !is_alias(read)))
+        Ok(self.read_entries(run, false)?.filter(move |read| !is_alias(read)))
+    }
+
+    /// Like [`iter_run`](View::iter_run), in the order of the log: for those who read whole runs from a disk.
+    ///
+    /// # Errors
+    /// As for `iter_run`.
+    pub(crate) fn iter_run_as_logged(
+        &self,
+        run: RunKey,
+    ) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
+        let is_alias =
+            |read: &Result<Snapshot<'_>>| read.as_ref().is_ok_and(|it| it.kind() == PutKind::Alias);
+        Ok(self.read_entries(run, true)?.filter(move |read| !is_alias(read)))
     }
 
     /// Like [`iter_run`](View::iter_run), with aliases.
@@ -161,16 +175,27 @@ impl View {
     /// # Errors
     /// As for `iter_run`.
     pub fn records_of_run(&self, run: RunKey) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
-        self.read_entries(run)
+        self.read_entries(run, false)
     }
 
-    fn read_entries(&self, run: RunKey) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
+    fn read_entries(
+        &self,
+        run: RunKey,
+        as_logged: bool,
+    ) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
         let mut entries = self.ask(|state| state.entries_of(run))?;
         entries.retain(|entry| !entry.flags.tombstone);
+        if as_logged {
+            entries.sort_unstable_by_key(|entry| entry.at);
+        }
         Ok(entries.into_iter().filter_map(move |entry| self.read_entry(run, &entry).transpose()))
     }
 
     fn read_entry(&self, run: RunKey, entry: &Entry) -> Result<Option<Snapshot<'_>>> {
+        let reader = Reader::new(&self.state.segments);
+        if let Some(key) = reader.key_at(entry.at)? {
+            return self.state.read(entry.at, &Key::new(key.object, run), &reader);
+        }
         let segment = self.state.segments.require(entry.at.segment)?;
         let head = match segment.head(entry.at.offset)? {
             Ok(head) => head,

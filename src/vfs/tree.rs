@@ -8,6 +8,7 @@ mod archive;
 mod lock;
 mod named;
 mod source;
+mod sweep;
 mod target;
 mod whole;
 
@@ -24,6 +25,7 @@ pub use self::archive::{ArchiveEntry, ArchiveKind, read_archive};
 pub use self::lock::{RewriteLock, lock_for_rewrite};
 pub use self::named::{Input, lies_in, open_input};
 pub use self::source::{FileInfo, SourceDir, SourceEntry, SourceFile};
+pub use self::sweep::sweep_beside;
 pub use self::target::{OutputFile, TargetDir, create_file};
 pub use self::whole::NewFile;
 use super::Kind;

@@ -31,6 +31,26 @@ fn e07_a_restore_goes_on_behind_its_cursor() {
     assert!(cursor(&dir).contains(DAYS[0]), "a plan moves nothing");
     assert_eq!(to_file(&dir, 0, &[]), [DAYS[1]]);
     assert!(cursor(&dir).contains(DAYS[1]));
+}
+
+/// A daily restore that found nothing new replaced the last one's output by an empty file, fetched or not.
+#[test]
+fn nothing_to_restore_behind_the_cursor_leaves_the_last_output_as_it_is() {
+    let dir = store_of(&[&[("a", &[])], &[("b", &[])]]);
+    assert_eq!(to_file(&dir, 0, &[]), DAYS[..2]);
+    let output = dir.run(&["restore", "--bundles", "out", "--cursor", "cursor"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("out stays as it is"), "{said}");
+    assert_eq!(lines(&fs::read(dir.path("out")).unwrap()).len(), 2);
+    // A run without objects is passed all the same.
+    crate::runs::write(&dir.path("tree"), DAYS[2], &[]);
+    dir.expect(0, &["import", "tree"]);
+    assert_eq!(to_file(&dir, 0, &[]), DAYS[..2]);
+    assert!(cursor(&dir).contains(DAYS[2]));
+    // Without a cursor the output is what there is, and a file that is not there is made.
+    dir.expect(0, &["restore", "--bundles", "out", "--after", DAYS[2]]);
+    assert_eq!(fs::read(dir.path("out")).unwrap(), b"");
+    fs::remove_file(dir.path("out")).unwrap();
     assert!(to_file(&dir, 0, &[]).is_empty());
 }
 
@@ -150,12 +170,7 @@ fn e26_a_cursor_never_says_more_than_is_on_disk_whenever_the_restore_is_killed()
         seen += 1;
     }
     assert!(seen > 0);
-    // Temporary files of killed processes are no snapshots; they stay for people to remove.
-    for path in read_tree(&dir.path("out")).keys() {
-        if path.extension().is_some_and(|extension| extension == "tmp") {
-            fs::remove_file(dir.path("out").join(path)).unwrap();
-        }
-    }
+    // What the killed ones left half written goes with the next restore.
     dir.expect(0, &["restore", "--tree", "out"]);
     assert_same_tree(&expect, &dir.path("out"));
 }
@@ -201,6 +216,13 @@ fn what_changed_since_a_commit_is_known_through_a_compaction_too() {
     for (since, ids) in expect {
         assert_eq!(changed(since), ids, "since {since}, compacted");
     }
+    let behind = |commit: u64| {
+        fs::write(dir.path("cursor"), format!("{{\"current\":\"{}\",\"commit\":{commit}}}", DAYS[0]))
+            .unwrap();
+        let units = dir.units(0, &["restore", "--plan", "--cursor", "cursor"]);
+        of_type(&units, "timing")[0]["changed_behind"].as_u64().unwrap()
+    };
+    assert_eq!([0, 1, 3, 4].map(behind), [2, 1, 1, 0], "the compaction changed nothing");
     let newest = dir.units(0, &["runs"])[0]["commit"].as_u64().unwrap();
     assert!(newest > 4, "the compaction is a commit of its own: {newest}");
     let units = dir.units(2, &["restore", "--plan", "--changed-since", &(newest + 1).to_string()]);
@@ -237,7 +259,11 @@ fn a_cursor_stays_before_a_run_of_which_something_was_left_out() {
     let restore = ["restore", "--tree", "target", "--cursor", "cursor"];
     dir.expect(3, &restore);
     assert!(cursor(&dir).contains(DAYS[0]), "{}", cursor(&dir));
-    dir.expect(3, &restore);
+    // It was named twice: as the run, and as a snapshot of the run.
+    let output = dir.run(&restore);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(said.contains(&format!("skipped {}: ", DAYS[1])), "{said}");
     fs::remove_file(target.join(DAYS[1])).unwrap();
     dir.expect(0, &restore);
     assert!(cursor(&dir).contains(DAYS[2]), "{}", cursor(&dir));

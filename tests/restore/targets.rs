@@ -93,3 +93,59 @@ fn the_stream_says_when_a_run_is_out() {
     let kinds: Vec<&str> = units.iter().map(|unit| unit["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["begin", "bundle", "bundle", "done", "done", "bundle", "done", "end"]);
 }
+
+/// A restore that is killed leaves what it was writing under a temporary name, in whichever target.
+#[test]
+fn what_a_killed_restore_left_half_written_goes_with_the_next_one() {
+    let dir = store_of(&[&[("a", &[])], &[("b", &[])]]);
+    // No process has a number beyond the system's largest, 2^22.
+    let leftover = format!(".store-{}-0.tmp", i32::MAX);
+    let places = [format!("tree-out/opencti_data/{}", super::DAYS[1]), "drop".to_owned(), "files".to_owned()];
+    for place in &places {
+        fs::create_dir_all(dir.path(place)).unwrap();
+        fs::write(dir.path(place).join(&leftover), "half").unwrap();
+    }
+    fs::create_dir(dir.path("cursors")).unwrap();
+    fs::write(dir.path("cursors").join(&leftover), "half").unwrap();
+    dir.expect(0, &["restore", "--plan", "--cursor", "cursors/c"]);
+    assert!(dir.path("cursors").join(&leftover).exists(), "a plan changes nothing");
+    dir.expect(0, &["restore", "--tree", "tree-out", "--cursor", "cursors/c"]);
+    dir.expect(0, &["restore", "--directory-bundles", "drop", "--applicant-id", APPLICANT]);
+    dir.expect(0, &["restore", "--bundles", "files/out"]);
+    for place in places.iter().map(String::as_str).chain(["cursors"]) {
+        assert!(!dir.path(place).join(&leftover).exists(), "{place}");
+    }
+    assert_eq!(delivered(&dir, "drop").len(), 2);
+}
+
+/// In the order of references the objects of two files alternate, and each was read for each of its objects. The second
+/// file's were each found by an alias, and it was read for that too.
+#[test]
+fn objects_of_long_files_that_alternate_come_out_in_order() {
+    const COUNT: usize = 1500;
+    let dir = Dir::new();
+    let object = |file: &str, number: usize, to: &str| {
+        format!(r#"{{"id": "{file}{number:05}", "object_refs": ["{to}{number:05}"]}}"#)
+    };
+    let file = |name: &str, to: &str| {
+        let objects: Vec<String> = (0..COUNT).map(|number| object(name, number, to)).collect();
+        format!(r#"{{"objects": [{}]}}"#, objects.join(","))
+    };
+    super::put(&dir.path("tree"), 0, &[("f", &file("a", "b")), ("g", &file("b", "c"))]);
+    super::put(&dir.path("tree"), 1, &[("h", &file("c", "none"))]);
+    dir.expect(0, &["import", "tree"]);
+    let sent = bundles(&dir, 0, &["--resolve", "closure"]);
+    assert_eq!(sent.iter().map(|(_, ids)| ids.len()).collect::<Vec<_>>(), [3 * COUNT, COUNT]);
+    let expect: Vec<String> =
+        (0..COUNT).flat_map(|at| ["c", "b", "a"].map(|it| format!("{it}{at:05}"))).collect();
+    let mut found = sent[0].1.clone();
+    assert!(expect.chunks(3).all(|three| {
+        let places: Vec<usize> =
+            three.iter().map(|id| found.iter().position(|it| it == id).unwrap()).collect();
+        places.is_sorted()
+    }));
+    found.sort();
+    let mut sorted = expect;
+    sorted.sort();
+    assert_eq!(found, sorted);
+}

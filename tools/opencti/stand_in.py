@@ -1,6 +1,7 @@
 """Answers the platform's HTTP calls that the client library makes for a connector, on the loopback interface.
 
-Keeps what was sent. `refuse_after` makes it refuse bundles from that number on, as a platform that goes down does.
+Keeps what was sent. `refuse_after` makes it refuse bundles from that number on, as a platform that goes down does;
+`refuse_pings` makes it refuse states; `at_bundle` is called with the number of each bundle before it is answered.
 """
 
 import json
@@ -20,6 +21,8 @@ class StandIn:
         self.bundles = []
         self.events = []
         self.refuse_after = None
+        self.refuse_pings = False
+        self.at_bundle = lambda number: None
         self.lock = threading.Lock()
         platform = self
 
@@ -55,6 +58,8 @@ class StandIn:
             connector = {"id": "c", "connector_state": self.state, "jwks": None, "connector_user_id": "u"}
             return {"data": {"registerConnector": {**connector, "config": config}}}
         if "pingConnector" in query:
+            if self.refuse_pings:
+                return {"errors": [{"name": "DOWN", "message": "the platform goes down"}]}
             state = variables.get("state")
             if state not in (None, "null") and state != self.state:
                 self.state = state
@@ -66,6 +71,7 @@ class StandIn:
             bundle = json.loads(variables["bundle"])
             self.bundles.append(bundle)
             self.events.append(("bundle", bundle.get("x_run")))
+            self.at_bundle(len(self.bundles))
             return {"data": {"stixBundlePush": True}}
         if "workAdd" in query:
             return {"data": {"workAdd": {"id": "work-%d" % len(self.bundles)}}}

@@ -70,6 +70,9 @@ fn load_cursor(path: &Path, args: &RestoreArgs) -> Result<Cursor> {
         "moves once what was written is on disk, which nobody knows of standard output; the reader keeps the run of \
          each `done` unit, and goes on with --after"
     } else {
+        if !args.plan {
+            tree::sweep_beside(path);
+        }
         return Cursor::load(path);
     };
     Err(Error::BadInput { what: format!("cursor {}", path.display()), reason: reason.to_owned() })
@@ -96,7 +99,7 @@ impl Work<'_> {
         let skipped = self.view.runs()?.iter().filter(|run| run.key.instant() <= at).count();
         self.teller.skipped.set(u64::try_from(skipped).unwrap_or(u64::MAX));
         let Some(commit) = cursor.commit() else { return Ok(()) };
-        let changed = restore::changed_behind(self.view, at, commit, &self.stop)?;
+        let changed = self.view.without_maps().count_since(commit, at, &self.stop)?;
         self.teller.changed.set(changed);
         if changed > 0 {
             self.context.console.warn(&format!(
@@ -140,7 +143,8 @@ impl Work<'_> {
     }
 
     fn file(&mut self, path: &Path) -> Result<RestoreSummary> {
-        let Work { options, teller, mover, view, stop, .. } = self;
+        let Work { context, options, teller, mover, view, stop } = self;
+        tree::sweep_beside(path);
         let mut file = BufWriter::with_capacity(FILE_BUFFER_BYTES, tree::create_file(path)?);
         let mut event = |event: RestoreEvent<'_>| {
             mover.note(&event);
@@ -149,6 +153,15 @@ impl Work<'_> {
         let summary = restore::bundles(view, options, &mut file, &mut event, stop)?;
         let failed = |error| Error::io("write", path, error);
         file.flush().map_err(failed)?;
+        // What an earlier restore with this cursor wrote may not have been fetched yet.
+        if summary.bundles == 0 && mover.cursor.is_some() && tree::kind_at(path)? == Some(Kind::File) {
+            drop(file);
+            context
+                .console
+                .warn(&format!("nothing to restore behind the cursor: {} stays as it is", path.display()));
+            mover.release()?;
+            return Ok(summary);
+        }
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
         file.finish()?;
         mover.release()?;

@@ -155,7 +155,9 @@ impl<'a> Teller<'a> {
             }
             RestoreEvent::Damaged { run, error } => self.context.report(error, Some(run)),
             RestoreEvent::Skipped { run, name, reason } => {
-                let text = format!("skipped {}/{}: {reason}", show(run.as_bytes()), show(name));
+                // Without a name it is the whole run.
+                let name = if name.is_empty() { String::new() } else { format!("/{}", show(name)) };
+                let text = format!("skipped {}{name}: {reason}", show(run.as_bytes()));
                 self.context.skipped(run, "skipped", &text)
             }
         }

@@ -62,6 +62,23 @@ fn resolved_objects_stand_before_own_ones() {
     assert_eq!((summary.runs, summary.own, summary.resolved, summary.bundles), (3, 3, 3, 1));
 }
 
+/// Two files of 3,000 objects took two seconds: where their objects alternate, each file was read for each of its objects.
+#[test]
+fn files_whose_objects_alternate_are_read_once_each() {
+    let mut model = Model::of("D1:\nD2:");
+    for (run, name, first) in [("D1", "f", 0), ("D1", "g", 1), ("D2", "h", 2)] {
+        let id = |number: u32| format!("{:05}", number * 3 + first).into_bytes();
+        let refs = |number: u32| {
+            if first == 0 { vec![format!("{:05}", number * 3 + 2).into_bytes()] } else { Vec::new() }
+        };
+        let objects = (0..1000).map(|number| (id(number), refs(number))).collect();
+        model.add(run_key(run), name.as_bytes(), ModelFile { objects, ..ModelFile::default() });
+    }
+    let (text, summary) = bundles(&model, &RestoreOptions::default());
+    assert_eq!((summary.own, summary.resolved, model.read.get()), (2000, 1000, 3));
+    assert!(text.starts_with(r#"{"type":"bundle","id":"bundle--b25cecdb-9267-5639-bf69-fc3e787a1fba","x_run":"D1","objects":[{"id":"00001""#));
+}
+
 #[test]
 fn e11_a_run_without_objects_counts_and_writes_nothing() {
     let (text, summary) = bundles(&Model::of("D1:\nD2: a"), &RestoreOptions::default());

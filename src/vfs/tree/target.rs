@@ -22,13 +22,13 @@ use crate::vfs::Kind;
 
 const OPEN_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// A new file, and never what a link of that name points to.
-pub(super) const CREATE_FILE: OFlags =
+const CREATE_FILE: OFlags =
     OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// How many temporary names are tried: leftovers of a killed process of the same number stand in the way.
 const TEMP_TRIES: usize = 1000;
-const TEMP_PREFIX: &[u8] = b".store-";
-const TEMP_SUFFIX: &[u8] = b".tmp";
+pub(super) const TEMP_PREFIX: &[u8] = b".store-";
+pub(super) const TEMP_SUFFIX: &[u8] = b".tmp";
 
 /// Numbers temporary files, so that threads never meet.
 static TEMP_NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -50,6 +50,15 @@ impl TargetDir {
     pub fn create(path: impl Into<PathBuf>) -> Result<TargetDir> {
         let path = path.into();
         fs::create_dir_all(&path).map_err(|error| Error::io("create directory", &path, error))?;
+        TargetDir::open(path)
+    }
+
+    /// Opens a directory that is there.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(super) fn open(path: impl Into<PathBuf>) -> Result<TargetDir> {
+        let path = path.into();
         let fd = retry_on_intr(|| openat(CWD, &path, OPEN_DIR, Mode::empty()))
             .map_err(|error| Error::io("open directory", &path, error.into()))?;
         Ok(TargetDir { fd, path })
@@ -148,7 +157,7 @@ impl TargetDir {
         }
     }
 
-    fn create_temp(&self) -> Result<(OsString, File)> {
+    pub(super) fn create_temp(&self) -> Result<(OsString, File)> {
         let mut temp = OsString::new();
         for _ in 0..TEMP_TRIES {
             let number = TEMP_NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -217,7 +226,7 @@ pub fn create_file(path: &Path) -> Result<OutputFile> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     // Read and write for all, less what the umask takes: as any program creates files.
     let temp = tempfile::Builder::new()
-        .prefix(OsStr::from_bytes(TEMP_PREFIX))
+        .prefix(&format!(".store-{}-", std::process::id()))
         .suffix(OsStr::from_bytes(TEMP_SUFFIX))
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(parent_of(&path))

@@ -228,6 +228,38 @@ fn names_and_times_that_no_file_can_have_are_refused() {
     assert_eq!(raw_names(dir.path()), [&long[..255]]);
 }
 
+/// Temporary files of killed restores stayed for ever, each as large as what was being written.
+#[test]
+fn what_killed_processes_left_half_written_is_removed_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = TargetDir::create(dir.path()).unwrap();
+    // No process has a number beyond the system's largest, 2^22.
+    let (gone, own) = (i32::MAX, std::process::id());
+    let leftovers = [format!(".store-{gone}-0.tmp"), format!(".store-{gone}-aZ9_.tmp")];
+    let others = [
+        format!(".store-{own}-1.tmp"),
+        format!("store-{gone}-0.tmp"),
+        format!(".store-{gone}-0.json"),
+        format!(".store-{gone}.tmp"),
+        ".store-x-0.tmp".to_owned(),
+        ".store--0.tmp".to_owned(),
+    ];
+    for file in leftovers.iter().chain(&others) {
+        raw_write(dir.path().join(file), b"half");
+    }
+    raw_mkdir(dir.path().join(format!(".store-{gone}-2.tmp")));
+    symlink("a", dir.path().join(format!(".store-{gone}-3.tmp"))).unwrap();
+    target.sweep();
+    let mut expect = others.to_vec();
+    expect.extend([format!(".store-{gone}-2.tmp"), format!(".store-{gone}-3.tmp")]);
+    expect.sort();
+    assert_eq!(raw_names(dir.path()), expect);
+    raw_write(dir.path().join(&leftovers[1]), b"half");
+    sweep_beside(&dir.path().join("absent"));
+    assert_eq!(raw_names(dir.path()), expect);
+    sweep_beside(&dir.path().join("no/such/directory"));
+}
+
 #[test]
 fn a_file_that_cannot_take_its_place_leaves_no_leftover() {
     let dir = tempfile::tempdir().unwrap();

@@ -6,17 +6,17 @@ use std::io::{BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, fsync, futimens, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, fsync, futimens, renameat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::target::{BAD_TIME, CREATE_FILE, times_from};
+use super::target::{BAD_TIME, times_from};
 use super::{FileTime, TargetDir, check_name, failed};
 use crate::error::{Error, Result};
 
 /// Bytes held back before a file is written to.
 const BUFFER_BYTES: usize = 1 << 16;
 
-/// A file being written, as `NAME.tmp` beside its name. Dropped before it is finished, it is removed.
+/// A file being written, under a temporary name beside its own. Dropped before it is finished, it is removed.
 #[derive(Debug)]
 pub struct NewFile {
     directory: OwnedFd,
@@ -31,17 +31,14 @@ impl TargetDir {
     /// Starts writing a file of this directory.
     ///
     /// # Errors
-    /// `BadInput` for a name that is, with `.tmp`, not a single name of at most 255 bytes; `Io`.
+    /// `BadInput` for a name that is not a single name of at most 255 bytes; `Io`.
     pub fn create_file(&self, name: &OsStr) -> Result<NewFile> {
-        let mut temp = name.to_os_string();
-        temp.push(".tmp");
-        check_name(&temp)?;
+        check_name(name)?;
         let path = self.path().to_path_buf();
         let directory =
             self.fd().try_clone_to_owned().map_err(|error| Error::io("open directory", &path, error))?;
-        let create = || openat(&directory, &temp, CREATE_FILE, Mode::from_raw_mode(0o666));
-        let file = retry_on_intr(create).map_err(|error| failed("create", &path, &temp, error))?;
-        let file = BufWriter::with_capacity(BUFFER_BYTES, File::from(file));
+        let (temp, file) = self.create_temp()?;
+        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         Ok(NewFile { directory, path, name: name.to_os_string(), temp, file, is_finished: false })
     }
 

@@ -36,7 +36,7 @@ fn found(answer: Result<Option<Snapshot<'_>>>) -> String {
 fn noise(len: usize, mut state: u64) -> Vec<u8> {
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state.to_be_bytes()[0]
+        state.to_le_bytes()[7]
     };
     (0..len).map(|_| next()).collect()
 }
@@ -62,7 +62,7 @@ fn a_lookup_leads_to_what_find_finds_and_reads_no_long_record() {
     }
     writer.commit().unwrap();
     for (number, at) in [(1, 2), (2, 3), (1, 4)] {
-        writer.delete(&id(number), run(at)).unwrap();
+        writer.delete(id(number), run(at)).unwrap();
     }
     writer.commit().unwrap();
     writer.close().unwrap();

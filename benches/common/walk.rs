@@ -23,7 +23,8 @@ pub(crate) fn walk(vfs: &Arc<dyn ReadVfs>, store: StoreId, paths: &[PathBuf]) ->
     for path in paths {
         let name = path.file_name().unwrap().to_str().unwrap();
         let file = vfs.open(&format!("data/{name}")).unwrap().unwrap();
-        let segment = Segment::open(file, parse_file_name(name).unwrap(), store, true, &Vec::new).unwrap();
+        let segment =
+            Segment::open(file, parse_file_name(name).unwrap(), store, u64::MAX, &Vec::new).unwrap();
         let mut walk = segment.walk(None).unwrap();
         while let Some(step) = walk.step().unwrap() {
             let Step::Record { offset, head } = step else { panic!("a gap in {name}") };

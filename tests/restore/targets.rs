@@ -149,3 +149,23 @@ fn objects_of_long_files_that_alternate_come_out_in_order() {
     sorted.sort();
     assert_eq!(found, sorted);
 }
+
+/// `--bundles data/0000000001.seg` once replaced the segment, and said that all was well.
+#[test]
+fn no_output_is_written_into_the_store() {
+    let dir = Dir::new();
+    dir.import(3, &sample());
+    let segment = dir.path("store/data/0000000001.seg");
+    let before = fs::read(&segment).unwrap();
+    for target in ["--bundles", "--tree", "--directory-bundles"] {
+        let sender = ["--applicant-id", APPLICANT];
+        let more = if target == "--directory-bundles" { &sender[..] } else { &[] };
+        for path in ["store/data/0000000001.seg", "store/config", "store/new", "store"] {
+            dir.expect(2, &[&["restore", target, path][..], more].concat());
+        }
+    }
+    dir.expect(2, &["restore", "--bundles", "out", "--cursor", "store/config"]);
+    assert_eq!(fs::read(&segment).unwrap(), before);
+    assert!(!dir.path("store/new").exists());
+    dir.expect(0, &["check"]);
+}

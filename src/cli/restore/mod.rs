@@ -14,6 +14,7 @@ use crate::vfs::{Kind, tree};
 use super::args::RestoreArgs;
 use super::context::Context;
 use super::exit::Exit;
+use super::files;
 use super::output::{self, Lines, Plain};
 use super::text::{show_size, show_span};
 
@@ -31,6 +32,10 @@ const FILE_BUFFER_BYTES: usize = 1 << 20;
 /// `NoStore`, `Cancelled`, `BadInput` for a selection or a cursor that makes no sense, failures of reading, of the target
 /// and of the output. Damaged snapshots are noted, and the rest is restored.
 pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<()> {
+    let outputs = [&args.tree, &args.bundles, &args.directory_bundles, &args.cursor];
+    for path in outputs.into_iter().flatten().filter(|path| path.as_os_str() != "-") {
+        files::outside(path, &context.store)?;
+    }
     let cursor = args.cursor.as_deref().map(|path| load_cursor(path, args)).transpose()?;
     let stop = context.stop()?;
     let begin = Clock::now();

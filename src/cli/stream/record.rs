@@ -18,6 +18,7 @@ use crate::store::check::{Level, SegmentReport, Shard};
 use crate::vfs::tree;
 
 use super::super::args::LevelArg;
+use super::super::files;
 
 /// Longest record that is read back, in bytes: some ten million segments.
 const RECORD_MAX_BYTES: u64 = 1 << 30;
@@ -79,9 +80,7 @@ impl Record {
         if matches!(tree::kind_at(path)?, Some(kind) if kind != crate::vfs::Kind::File) {
             return Err(Error::BadInput { what, reason: "is no file".to_owned() });
         }
-        if tree::kind_at(store)?.is_some() && tree::lies_in(path, store)? {
-            return Err(Error::BadInput { what, reason: "lies in the store; give another place".to_owned() });
-        }
+        files::outside(path, store)?;
         let path = path.to_path_buf();
         let (read, reason) = match read(&path)? {
             Ok(read) => (read, None),

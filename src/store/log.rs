@@ -9,7 +9,7 @@
 //! Bytes are read in pieces ([`piece`]), by other threads if the reader likes; what is here puts the pieces together. It
 //! keeps of a transaction what its survey notes, and no list of records.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::error::{Damage, Error, Result};
 use crate::format::commit::{COMMIT_DATA_LEN, CommitData};
@@ -163,8 +163,8 @@ pub(crate) struct LogReader<'r, S: Survey> {
     listed: Option<(Vec<(SegmentId, SegmentId)>, SegmentId)>,
     /// A header that a crash may have torn: damage only if something in its segment was committed.
     torn_header: Option<(Location, Damage)>,
-    /// Places at which committed records are lost.
-    gaps: u64,
+    /// Places at which committed records are lost, by segment.
+    gaps: BTreeMap<SegmentId, u64>,
 }
 
 impl<'r, S: Survey> LogReader<'r, S> {
@@ -187,7 +187,7 @@ impl<'r, S: Survey> LogReader<'r, S> {
             absent: Vec::new(),
             listed: None,
             torn_header: None,
-            gaps: 0,
+            gaps: BTreeMap::new(),
         }
     }
 

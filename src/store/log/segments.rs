@@ -18,7 +18,16 @@ impl<S: Survey> LogReader<'_, S> {
     pub(crate) fn finish(mut self, witness: Option<CommitLink>) -> Result<u64> {
         self.settle(witness)?;
         self.judge_absent()?;
-        Ok(self.gaps)
+        // What a compaction or a repair left behind was settled by it: a file that waits for its removal has no gaps.
+        let gaps = self.gaps.iter().filter(|(segment, _)| !self.is_left_out(**segment));
+        Ok(gaps.fold(0, |sum, (_, count)| sum.saturating_add(*count)))
+    }
+
+    /// Tells whether the last COMMIT that lists the live segments leaves this one out.
+    fn is_left_out(&self, segment: SegmentId) -> bool {
+        self.listed.as_ref().is_some_and(|(live, own)| {
+            segment < *own && !live.iter().any(|(first, last)| (*first..=*last).contains(&segment))
+        })
     }
 
     /// Notes that a segment is done, and tells of all that nothing more can come of.
@@ -205,10 +214,7 @@ impl<S: Survey> LogReader<'_, S> {
             return Ok(());
         }
         for (segment, at, len, commit) in std::mem::take(&mut self.absent) {
-            let compacted = self.listed.as_ref().is_some_and(|(live, own)| {
-                segment < *own && !live.iter().any(|(first, last)| (*first..=*last).contains(&segment))
-            });
-            if !compacted {
+            if !self.is_left_out(segment) {
                 self.lose(at, len, Damage::Chain { commit })?;
             }
         }
@@ -221,7 +227,8 @@ impl<S: Survey> LogReader<'_, S> {
 
     /// Reports damage that took committed records along, nobody knows whose.
     pub(super) fn lose(&mut self, at: Location, len: u32, damage: Damage) -> Result<()> {
-        self.gaps = self.gaps.saturating_add(1);
+        let gaps = self.gaps.entry(at.segment).or_default();
+        *gaps = gaps.saturating_add(1);
         self.sink.damage(at, len, damage)
     }
 

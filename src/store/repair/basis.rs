@@ -63,19 +63,17 @@ impl Basis {
     /// Failures of reading.
     pub(super) fn of(loaded: Loaded, found: &Found, read: &Arc<dyn ReadVfs>) -> Result<Basis> {
         let state = &loaded.working.state;
-        let damage = |one: &Finding| one.damage.is_some();
+        // That the two are not of one mind is told of the index file too, and says nothing of its pages.
+        let is_broken = |one: &Finding| one.damage.as_ref().is_some_and(|damage| !is_of_index(damage));
         let is_layer = |place: &Place| state.layers.iter().any(|layer| layer.name() == place.file);
-        if found.all.iter().any(|one| damage(one) && is_layer(&one.place)) {
+        if found.all.iter().any(|one| is_broken(one) && is_layer(&one.place)) {
             return load(read, UseIndex::Never, false).map(Basis::of_log);
         }
         if !found.all.iter().filter_map(|one| one.damage.as_ref()).any(is_of_index) {
             return Ok(Basis::of_log(loaded));
         }
         if is_anchored(state)? {
-            if found.is_chain_broken {
-                return Ok(Basis { loaded, claimed: None, is_log_wrong: true });
-            }
-            return load(read, UseIndex::Never, false).map(Basis::of_log);
+            return Ok(Basis { loaded, claimed: None, is_log_wrong: true });
         }
         let claimed = Some(state.clone());
         Ok(Basis { loaded: load(read, UseIndex::Never, false)?, claimed, is_log_wrong: false })

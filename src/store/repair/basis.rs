@@ -2,10 +2,10 @@
 //!
 //! An index whose pages hold is what readers were answered by. Where it names records that the log does not have, one of the
 //! two is wrong. The COMMITs are a chain: each names the one before it with the checksum of what that covered. So an index
-//! whose own COMMIT stands in the log is right about it, and where the chain breaks before that COMMIT a segment was
-//! replaced: by that of a copy of the store which went its own way, or of another time. If it breaks nowhere, the index is
-//! wrong. If that COMMIT is not there, nobody can tell, and all that the log has stays. In either case what the index named
-//! is told to be lost.
+//! whose own COMMIT stands in the log is right about all that comes before, and a segment was cut, lost, or replaced: by that
+//! of a copy of the store which went its own way, or of another time. That the chain is seen to break is not asked for, as a
+//! compaction may have removed the link. If that COMMIT is not there, nobody can tell, and all that the log has stays; what the
+//! index named is told to be lost, or counted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::error::{Damage, Error, Place, Result};
+use crate::error::{Error, Place, Result};
 use crate::format::segment;
 use crate::id::SegmentId;
 use crate::progress::Stop;
@@ -33,8 +33,6 @@ impl RepairScope {
 pub(super) struct Found {
     /// Within the scope.
     pub(super) all: Vec<Finding>,
-    /// A COMMIT, anywhere, does not follow the one before it, or is gone.
-    pub(super) is_chain_broken: bool,
 }
 
 /// Gathers the findings of a check.
@@ -45,8 +43,6 @@ pub(super) struct Findings<'s> {
 
 impl CheckSink for Findings<'_> {
     fn finding(&mut self, finding: &Finding) -> Result<()> {
-        self.found.is_chain_broken |=
-            matches!(finding.damage, Some(Damage::Chain { .. } | Damage::CommitLost { .. }));
         if self.scope.is_none_or(|scope| scope.has(&finding.place.file)) {
             self.found.all.push(finding.clone());
         }

@@ -256,6 +256,12 @@ pub enum Damage {
         /// The number of the transaction.
         commit: CommitId,
     },
+    /// Something beside the log, an index file or hints, is of a commit that the log ends before.
+    #[error("acknowledged transaction {commit} is not in the log any more")]
+    CommitGone {
+        /// The number of the transaction.
+        commit: CommitId,
+    },
     /// A record's content does not decode.
     #[error("{what} does not decode: {reason}")]
     Content {

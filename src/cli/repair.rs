@@ -268,6 +268,7 @@ impl Teller<'_> {
         let (action, ok, post) = match lost.fate {
             Fate::Healed => ("reput_from_source", true, "ok"),
             Fate::Older => ("accept_older", true, "ok"),
+            Fate::Other => ("accept_other", false, "lost"),
             Fate::Lost => ("declare_lost", false, "lost"),
         };
         let pre = self.named.and_then(|named| named.state(file)).unwrap_or("corrupt");
@@ -291,10 +292,12 @@ impl Teller<'_> {
         self.context.out.unit("lost", &unit)?;
         let what = match (lost.kind, &name, lost.key) {
             (LostKind::Run, ..) => format!("the name and time of run {run}"),
-            (_, Some(name), _) => {
+            (kind, Some(name), _) => {
                 let path = lookup::path(&run, name);
-                show_path(path.iter().map(Vec::as_slice))
+                let path = show_path(path.iter().map(Vec::as_slice));
+                if kind == LostKind::Deletion { format!("the deletion of {path}") } else { path }
             }
+            (LostKind::Deletion, None, Some(key)) => format!("a deletion of run {run}, key {key}"),
             (_, None, Some(key)) => format!("{run}, key {key}"),
             (_, None, None) => format!("a {} of run {run}, id unknown", lost.kind.name()),
         };

@@ -78,6 +78,7 @@ impl RepairSource for TreeSource {
             }
             LostKind::Snapshot => open.snapshot(wanted, &mut buffer),
             LostKind::Alias => open.alias(wanted, &mut buffer),
+            LostKind::Deletion => None,
         };
         self.buffer = buffer;
         Ok(found)

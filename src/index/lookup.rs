@@ -1,8 +1,8 @@
 //! Looks up an object in one index file.
 //!
 //! Every answer is exact for intact records: tag and hash only filter, the key in the record's header
-//! decides. Where a header cannot be read, the index itself attributes the record by its 64-bit hash, so
-//! that a damaged newest record is found and reported as damaged instead of the one before it.
+//! decides. Where a header cannot be read, or is of an object that the entry cannot be for, the index itself attributes the
+//! record by its 64-bit hash, so that a damaged newest record is found and reported as damaged instead of the one before it.
 
 use crate::error::Result;
 use crate::format::index::{BUCKET_BYTES, BUCKETS_PER_PAGE, Packed, RawEntry, Slot, home_bucket};
@@ -142,8 +142,10 @@ impl<B: AsRef<[u8]>> Index<B> {
                         Some(record) if record.object == *key => {
                             return Ok(Some(Own::One(Found { run: record.run, at: location, flags: None })));
                         }
-                        Some(_) => {}
-                        None => match self.entry_of_hash(hash, &mut entered)? {
+                        // Another object whose hash begins alike.
+                        Some(record) if probe.is_of(self.hash(&record.object)) => {}
+                        // One that no slot of this bucket is for has taken another's place.
+                        Some(_) | None => match self.entry_of_hash(hash, &mut entered)? {
                             Some((own, found)) if own.bare() == at.bare() => {
                                 return Ok(Some(Own::One(found)));
                             }
@@ -294,8 +296,9 @@ impl<B: AsRef<[u8]>> Index<B> {
                 let found = self.found(record.run, &entry)?;
                 Ok((record.run, Some(Match { found, sure: true })))
             }
-            Some(record) => Ok((record.run, None)),
-            None => {
+            // Two objects of one hash.
+            Some(record) if self.hash(&record.object) == hash => Ok((record.run, None)),
+            Some(_) | None => {
                 let run = self.run_of_entry(number)?;
                 let found = self.found(run, &entry)?;
                 Ok((run, Some(Match { found, sure: false })))

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::format::index::{
     BUCKET_BYTES, BUCKETS_PER_PAGE, LIST_ITEM_BYTES, LIST_ITEMS_PER_PAGE, SLOTS_PER_BUCKET, Slot,
-    home_bucket, matching_slots, read_list_item, slot_of_bucket,
+    home_bucket, is_same_tag, matching_slots, read_list_item, slot_of_bucket,
 };
 
 use super::view::{Index, partition};
@@ -31,6 +31,14 @@ impl<'a, B: AsRef<[u8]>> Probe<'a, B> {
     /// Returns how many buckets were read.
     pub(super) fn steps(&self) -> u32 {
         self.bucket.saturating_sub(home_bucket(self.hash, self.index.header.counts.home_buckets))
+    }
+
+    /// Tells whether a slot with this tag may be that of another hash. One that was moved on from a bucket before is not told
+    /// from one that is wrong.
+    #[cold]
+    pub(super) fn is_of(&self, other: u64) -> bool {
+        let homes = self.index.header.counts.home_buckets;
+        is_same_tag(self.hash, other) && home_bucket(other, homes) == home_bucket(self.hash, homes)
     }
 
     #[inline]

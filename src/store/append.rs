@@ -128,9 +128,9 @@ impl Writer {
     pub(super) fn forget_index(&mut self, cause: &Error) -> Result<()> {
         tracing::warn!("{cause}; reading the whole log instead");
         let loaded = load(&self.inner.read, UseIndex::Never, true);
-        let next_segment = self.working.next_segment;
-        self.working = self.guard(loaded)?.working;
-        self.working.next_segment = self.working.next_segment.max(next_segment);
+        let loaded = self.guard(loaded)?;
+        let before = std::mem::replace(&mut self.working, loaded.working);
+        self.working.goes_on_from(&before);
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl Writer {
     }
 
     pub(super) fn next_commit(&self) -> CommitId {
-        CommitId(self.state().position.link.id.0.saturating_add(1))
+        self.working.next_commit()
     }
 
     pub(super) fn spill(&mut self) -> Result<()> {

@@ -87,13 +87,14 @@ pub(super) fn judge(
     let mut report = Report { sink, summary: CheckSummary::default() };
     files::config(vfs, config.store, &mut report)?;
     files::strays(vfs, state, &mut report)?;
+    files::end_of_log(loaded.working.proof.as_ref(), state, &mut report)?;
     files::dictionaries(vfs, state, &mut report)?;
     let places = if options.level == Level::Index { Places::Searched } else { Places::Trusted };
     let hints = files::index(vfs, config, state, places, &mut report)?.unwrap_or_default();
     if options.level == Level::Index {
         report.summary.cursor = entries::check(state, &scope, options, &mut report, stop)?;
     } else {
-        read(state, &scope, &hints, options, &mut report, stop)?;
+        read(loaded, state, &scope, &hints, options, &mut report, stop)?;
     }
     Ok(report.summary)
 }
@@ -117,6 +118,7 @@ fn begin(store: StoreId, state: &State, scope: &Scope) -> CheckBegin {
 
 /// Reads the log.
 fn read(
+    loaded: &Loaded,
     state: &State,
     scope: &Scope,
     hints: &Hints,
@@ -142,7 +144,9 @@ fn read(
         let covered = state.layers.first().map(|layer| layer.covered()).filter(|_| cursor.is_none());
         let link =
             |covered: Covered| CommitLink { id: covered.commit, at: covered.at, data_crc: covered.data_crc };
-        reader.finish(covered.map(link))?;
+        let adopted = loaded.working.proof.as_ref().filter(|proof| proof.is_adopted).map(|proof| proof.link);
+        let witness = covered.map(link).or(adopted.filter(|link| cursor.is_none() && reader.has_open(link)));
+        reader.finish(witness)?;
         Ok::<_, Error>(cursor)
     });
     let cursor = whole?;

@@ -31,7 +31,7 @@ pub(crate) mod piece;
 mod segments;
 
 /// Bytes of a COMMIT that lists no segments.
-const COMMIT_LEN: u32 = HEAD_LEN.saturating_add(COMMIT_DATA_LEN);
+pub(super) const COMMIT_LEN: u32 = HEAD_LEN.saturating_add(COMMIT_DATA_LEN);
 
 /// Where a reading of the log stands: after which commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -126,6 +126,18 @@ pub(crate) fn read_log<S: Survey>(
     survey: S,
     sink: &mut dyn LogSink<S::Notes>,
 ) -> Result<u64> {
+    read_log_up_to(segments, position, survey, sink, None)
+}
+
+/// The same, where something beside the log knows of a COMMIT: if that does not hold, what stands before its place was
+/// committed all the same.
+pub(crate) fn read_log_up_to<S: Survey>(
+    segments: &Segments,
+    position: &mut LogPosition,
+    survey: S,
+    sink: &mut dyn LogSink<S::Notes>,
+    witness: Option<CommitLink>,
+) -> Result<u64> {
     let from = position.link.at.segment;
     let started = position.link.id.0 > 0;
     let end = position.end;
@@ -138,7 +150,8 @@ pub(crate) fn read_log<S: Survey>(
             reader.segment(&segment, turn)?;
         }
     }
-    reader.finish(None)
+    let witness = witness.filter(|link| reader.has_open(link));
+    reader.finish(witness)
 }
 
 /// Puts pieces together.

@@ -32,6 +32,7 @@ mod lookup;
 mod many;
 mod open;
 mod past;
+mod proof;
 mod recover;
 pub mod repair;
 mod replay;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::inner::{DATA_DIR, share_readers};
-use super::log::{LogPosition, read_log};
+use super::log::{LogPosition, read_log_up_to};
+use super::proof::Proof;
 use super::replay::{Look, Replay};
 use super::state::{IndexFile, State};
 use super::working::Working;
@@ -187,10 +188,8 @@ fn load_state(
     use_hints: bool,
     notices: &mut Vec<String>,
 ) -> Result<Option<Working>> {
-    let mut files: Vec<(CommitId, FileKind)> = Vec::new();
-    for entry in files_of(&vfs.list("")?.unwrap_or_default()) {
-        files.extend(parse_index_name(&entry.name));
-    }
+    let beside = vfs.list("")?.unwrap_or_default();
+    let files = files_of(&beside).filter_map(|entry| parse_index_name(&entry.name)).collect();
     // The segments are listed after the index: a segment that the index names exists by then.
     let ids = list_segments(&**vfs)?;
     let layers = match use_index {
@@ -232,11 +231,15 @@ fn load_state(
     let mut replay = Replay::new(&mut working);
     let mut position = position;
     let mut gaps = 0;
+    let names = files_of(&beside).map(|entry| entry.name.as_str());
+    let proof = Proof::find(&**vfs, config.store, names, covered.commit);
     if has_tail {
-        gaps = read_log(&segments, &mut position, Look, &mut replay)?;
+        let witness = proof.as_ref().map(|proof| proof.link);
+        gaps = read_log_up_to(&segments, &mut position, Look, &mut replay, witness)?;
     }
     notices.extend(replay.finish(position));
     working.state.gaps = working.state.gaps.saturating_add(gaps);
+    working.knows(proof.map(|proof| proof.held_against(&position, &segments)).transpose()?.flatten());
     notices.extend(missing(&working.state).map(|id| format!("{} is missing", segment::file_name(id))));
     Ok(Some(working))
 }

@@ -27,6 +27,9 @@ pub(super) fn recover(read: &Arc<dyn ReadVfs>, vfs: &dyn Vfs) -> Result<Loaded> 
 /// Tells why nothing may be written, as far as a reader can see at once: the log ends before the commit that the index covers.
 /// Cost: one positioned read.
 pub(super) fn proven_loss(working: &Working) -> Result<Option<String>> {
+    if let Some(proof) = &working.proof {
+        return Ok(Some(refusal(&proof.place(), &proof.damage())));
+    }
     let Some(covered) = missing_commit(working)? else { return Ok(None) };
     let segment = working.state.segments.get(covered.at.segment)?;
     let len = segment.map(|segment| segment.file().len()).transpose()?.unwrap_or(0);
@@ -45,11 +48,18 @@ fn missing_commit(working: &Working) -> Result<Option<Covered>> {
 
 fn lost(covered: &Covered) -> String {
     let place = Place::at(file_name(covered.at.segment), covered.at.offset.into());
-    format!("{place}: {}; run `store check`", Damage::CommitLost { commit: covered.commit })
+    refusal(&place, &Damage::CommitLost { commit: covered.commit })
+}
+
+fn refusal(place: &Place, damage: &Damage) -> String {
+    format!("{place}: {damage}; run `store check`")
 }
 
 /// Refuses to build on a log that lacks a commit which the index covers.
 fn refuse_loss(read: &Arc<dyn ReadVfs>, working: &Working) -> Result<()> {
+    if let Some(proof) = &working.proof {
+        return Err(Error::ReadOnly { reason: refusal(&proof.place(), &proof.damage()) });
+    }
     let Some(covered) = missing_commit(working)? else { return Ok(()) };
     // Its COMMIT may be damaged and yet follow from its records: then nothing is lost.
     let replayed = load(read, UseIndex::Never, false)?;

@@ -16,6 +16,7 @@ mod compaction;
 mod large;
 mod lead;
 mod many;
+mod proof;
 mod repair;
 mod runs;
 mod segments;

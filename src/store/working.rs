@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::inner::Inner;
 use super::log::LogPosition;
+use super::proof::Proof;
 use super::stage::{Before, Change};
 use super::state::State;
 use crate::error::Result;
@@ -13,7 +14,7 @@ use crate::format::hints::{Hints, SegmentHints};
 use crate::format::put::{self, PutKind};
 use crate::format::record::{HEAD_LEN, Tag};
 use crate::format::segment::CommitLink;
-use crate::id::{Location, ObjectKey, RunKey, SegmentId};
+use crate::id::{CommitId, Location, ObjectKey, RunKey, SegmentId};
 use crate::index::{Below, EntryFlags, Overlay, OverlayEntry, RunRow};
 use crate::segment::Segments;
 
@@ -29,6 +30,8 @@ pub(crate) struct Working {
     pub(crate) hints: Option<Hints>,
     /// The number of the next segment to be created.
     pub(crate) next_segment: SegmentId,
+    /// What proves that the log had more than it has.
+    pub(crate) proof: Option<Proof>,
     /// Records since the newest index file.
     pub(crate) tail_records: u64,
     /// Their bytes.
@@ -39,7 +42,25 @@ impl Working {
     /// Starts from a state.
     pub(crate) fn new(state: State, hints: Option<Hints>) -> Working {
         let next_segment = state.position.next_segment.max(above_all(&state));
-        Working { state, hints, next_segment, tail_records: 0, tail_bytes: 0 }
+        Working { state, hints, next_segment, proof: None, tail_records: 0, tail_bytes: 0 }
+    }
+
+    /// Takes over what was known of numbers that were given before, now that the state was loaded again.
+    pub(crate) fn goes_on_from(&mut self, before: &Working) {
+        self.next_segment = self.next_segment.max(before.next_segment);
+        self.proof = self.proof.take().or_else(|| before.proof.clone());
+    }
+
+    /// Notes what proves that the log had more than it has. Of numbers that were given then none is given again.
+    pub(crate) fn knows(&mut self, proof: Option<Proof>) {
+        let next = proof.as_ref().map_or(SegmentId(0), |proof| proof.next_segment);
+        (self.proof, self.next_segment) = (proof, self.next_segment.max(next));
+    }
+
+    /// Returns the number of the next transaction.
+    pub(crate) fn next_commit(&self) -> CommitId {
+        let given = self.proof.as_ref().map_or(CommitId(0), |proof| proof.link.id);
+        CommitId(self.state.position.link.id.max(given).0.saturating_add(1))
     }
 
     /// Tells whether the index files do not say everything.

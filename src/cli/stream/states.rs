@@ -50,6 +50,7 @@ fn of_damage(damage: &Damage) -> (&'static str, &'static str) {
         Damage::Transaction { .. } => ("corrupt", "transaction"),
         Damage::Chain { .. } => ("corrupt", "chain"),
         Damage::CommitLost { .. } => ("missing", "commit_lost"),
+        Damage::CommitGone { .. } => ("missing", "commit_gone"),
         Damage::Content { .. } => ("corrupt", "content"),
         Damage::Index { .. } => ("index_mismatch", "index"),
         Damage::WrongRecord => ("index_mismatch", "wrong_record"),

@@ -4,6 +4,9 @@ use byteorder::{ByteOrder as _, LittleEndian};
 
 use super::{BUCKET_BYTES, LIST, PLACE_MASK, Packed, SLOTS_PER_BUCKET, high64, low32};
 
+/// The bits of a hash that a slot keeps.
+const TAG_MASK: u64 = 0xfff;
+
 /// What a used slot points to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Slot {
@@ -36,10 +39,15 @@ impl Slot {
 #[inline]
 pub fn matching_slots(bucket: &[u8; BUCKET_BYTES], hash: u64) -> u32 {
     const BITS: [u32; SLOTS_PER_BUCKET] = [1, 2, 4, 8, 16, 32, 64, 128];
-    let tag = low32(hash & 0xfff);
+    let tag = low32(hash & TAG_MASK);
     let (slots, _) = bucket.as_chunks();
     let tags = slots.iter().map(|slot| low32(u64::from_le_bytes(*slot) >> 52));
     tags.zip(BITS).fold(0, |all, (other, bit)| all | if other == tag { bit } else { 0 })
+}
+
+/// Tells whether two hashes have the same tag.
+pub fn is_same_tag(one: u64, other: u64) -> bool {
+    (one ^ other) & TAG_MASK == 0
 }
 
 /// Returns a slot of a bucket, 0 if it is empty.

@@ -15,6 +15,7 @@ use crate::index::{Index, Places};
 use crate::segment::dictionary;
 use crate::store::inner::{DATA_DIR, LOCK_FILE, READERS_FILE};
 use crate::store::open::{files_of, parse_index_name};
+use crate::store::proof::Proof;
 use crate::store::repair::evidence::QUARANTINE_DIR;
 use crate::store::state::State;
 use crate::vfs::{Kind, ReadFile, ReadVfs};
@@ -80,6 +81,16 @@ pub(super) fn strays(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<
         report.notice(Place::whole("index"), "there is no index; the next writer builds it from the log")?;
     }
     Ok(())
+}
+
+/// Tells that the log ends too early, if something beside it proves that: where it ended, or which segment is gone with it.
+pub(super) fn end_of_log(proof: Option<&Proof>, state: &State, report: &mut Report<'_>) -> Result<()> {
+    // What was adopted is told of where it stands.
+    let Some(proof) = proof.filter(|proof| !proof.is_adopted) else { return Ok(()) };
+    let last = proof.link.at.segment;
+    let is_there = state.segments.ids().binary_search(&last).is_ok();
+    let place = if is_there { proof.place() } else { Place::whole(segment::file_name(last)) };
+    report.damage(place, proof.damage())
 }
 
 /// Checks each dictionary's own file, and that each dictionary that a segment needs has one.

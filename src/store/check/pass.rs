@@ -9,7 +9,7 @@ use super::{Finding, Report, SegmentReport};
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::hints::SegmentHints;
 use crate::format::segment::file_name;
-use crate::id::{Key, Location, SegmentId};
+use crate::id::{CommitId, Key, Location, SegmentId};
 use crate::index::{RecordKeys, Totals, hash_key};
 use crate::progress::{Progress, Stop};
 use crate::store::log::piece::refusal;
@@ -35,6 +35,8 @@ pub(super) struct Pass<'p, 'r> {
     torn: BTreeSet<SegmentId>,
     /// Segments that end too early, and up to where it is told what was behind their ends.
     cut: BTreeMap<SegmentId, u32>,
+    /// The last transaction.
+    last: CommitId,
     /// Segments that need not be read.
     skipped: &'p BTreeSet<SegmentId>,
 }
@@ -69,6 +71,7 @@ impl<'p, 'r> Pass<'p, 'r> {
             hints,
             torn: BTreeSet::new(),
             cut: BTreeMap::new(),
+            last: CommitId(0),
             skipped,
         }
     }
@@ -105,6 +108,25 @@ impl<'p, 'r> Pass<'p, 'r> {
         self.open(claim.at.segment).gone.add(claim.kind);
         self.seen.add(claim.kind);
         self.report.add(&Finding::gone(claim, Damage::Gone))
+    }
+
+    /// Tells whether the index has records of a range that no COMMIT is behind: it is published only when there was one. Such
+    /// entries count as backed.
+    fn is_acknowledged(&mut self, at: Location, len: u32) -> Result<bool> {
+        let covered = self.state.layers.first().map(|layer| layer.covered()).unwrap_or_default();
+        // What a crash leaves is behind that: no look into the index.
+        if at >= (Location { segment: covered.at.segment, offset: covered.end }) {
+            return Ok(false);
+        }
+        let until = Location { offset: at.offset.saturating_add(len), ..at };
+        let (mut next, mut has_any) = (at, false);
+        while let Some(claim) = self.claims.next(next, until)? {
+            self.stop.check()?;
+            self.seen.add(claim.kind);
+            has_any = true;
+            next = Location { offset: claim.at.offset.saturating_add(1), ..claim.at };
+        }
+        Ok(has_any)
     }
 
     /// Ends the pass. `whole`: the log was read from end to end, so that all claims can be accounted for.
@@ -208,6 +230,7 @@ impl LogSink<Noted> for Pass<'_, '_> {
 
     /// The index names the COMMIT that it was written behind.
     fn transaction(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        self.last = transaction.link.id;
         let Some(covered) = self.state.layers.first().map(|layer| layer.covered()) else { return Ok(()) };
         let Transaction { commit, link, end } = *transaction;
         let is_other = (link.at, link.data_crc) != (covered.at, covered.data_crc);
@@ -251,6 +274,15 @@ impl LogSink<Noted> for Pass<'_, '_> {
     }
 
     fn tail(&mut self, at: Location, len: u32) -> Result<()> {
+        if self.is_acknowledged(at, len)? {
+            // There are records all the same.
+            let damage = Damage::CommitLost { commit: CommitId(self.last.0.saturating_add(1)) };
+            let report = &mut self.open(at.segment).report;
+            report.bad = report.bad.saturating_add(1);
+            return self
+                .report
+                .add(&Finding { len: Some(len.into()), ..Finding::damage(Pass::place(at), damage) });
+        }
         let mut finding =
             Finding::notice(Pass::place(at), "bytes of a transaction that was never committed; ignored");
         finding.len = Some(len.into());

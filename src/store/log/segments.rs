@@ -23,6 +23,12 @@ impl<S: Survey> LogReader<'_, S> {
         Ok(gaps.fold(0, |sum, (_, count)| sum.saturating_add(*count)))
     }
 
+    /// Tells whether there are records before the place of a COMMIT that none was found behind.
+    pub(crate) fn has_open(&self, link: &CommitLink) -> bool {
+        let is_before = |start: u32| start < link.at.offset;
+        self.unresolved.iter().any(|one| one.segment == link.at.segment && one.start.is_some_and(is_before))
+    }
+
     /// Tells whether the last COMMIT that lists the live segments leaves this one out.
     fn is_left_out(&self, segment: SegmentId) -> bool {
         self.listed.as_ref().is_some_and(|(live, own)| {

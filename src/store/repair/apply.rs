@@ -76,7 +76,7 @@ impl Writer {
         }
         // Runs first: a source may need their names.
         salvage.lost.sort_by_key(|lost| lost.kind != LostKind::Run);
-        for lost in &mut salvage.lost {
+        for lost in salvage.lost.iter_mut().filter(|lost| lost.fate != Fate::Other) {
             if let Some(source) = &mut source
                 && self.heal(lost, &mut **source)?
             {
@@ -149,6 +149,7 @@ impl Writer {
     /// Takes a lost record from the source. `false` if that does not have it.
     fn heal(&mut self, lost: &mut Lost, source: &mut dyn RepairSource) -> Result<bool> {
         let run_name = match lost.kind {
+            LostKind::Deletion => return Ok(false),
             LostKind::Run => None,
             LostKind::Snapshot | LostKind::Alias => self.run_name_of(lost)?,
         };

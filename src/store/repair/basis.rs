@@ -10,10 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::Unknown;
 use super::look::Found;
 use super::plan::Plan;
 use super::salvage::Pointer;
+use super::{Fate, Lost, LostKind};
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::record::Tag;
 use crate::format::segment::file_name;
@@ -119,37 +119,44 @@ impl Basis {
 
 impl Plan {
     /// Where the log decides, a record that only the index named leaves no mark if the log has another one of its key: that
-    /// answers. It is counted, as nobody knows which of the two was the newer.
+    /// answers. Each is told of, as nobody knows which of the two was the newer.
     pub(super) fn leave_answered(&mut self, state: &State) -> Result<()> {
         for salvage in &mut self.salvages {
-            let segment = salvage.segment;
-            let mut answered = 0u64;
-            for lost in std::mem::take(&mut salvage.lost) {
+            let (segment, keep) = (salvage.segment, &salvage.keep);
+            for lost in &mut salvage.lost {
                 let offset = lost.place.offset.and_then(|at| u32::try_from(at).ok());
                 let own = offset.map(|offset| Location { segment, offset });
                 let found = lost.key.map(|key| state.locate(&key)).transpose()?.flatten();
                 if found.is_some() && found != own {
-                    answered = answered.saturating_add(1);
-                } else {
-                    salvage.lost.push(lost);
+                    lost.fate = Fate::Other;
                 }
             }
             let mut deleted = Vec::new();
             for key in std::mem::take(&mut salvage.deleted) {
-                let answers =
-                    |at: Location| at.segment != segment || salvage.keep.binary_search(&at.offset).is_ok();
-                if !state.locate(&key)?.is_some_and(answers) {
-                    deleted.push(key);
+                let stays = |at: &Location| at.segment != segment || keep.binary_search(&at.offset).is_ok();
+                match state.locate(&key)?.filter(stays) {
+                    Some(at) if is_put(state, at)? => salvage.lost.push(undone(segment, key)),
+                    Some(_) => {}
+                    None => deleted.push(key),
                 }
             }
             salvage.deleted = deleted;
-            if answered > 0 {
-                let place = Place::whole(file_name(segment));
-                salvage.unknown.push(Unknown { place, len: None, records: Some(answered) });
-            }
         }
         Ok(())
     }
+}
+
+fn is_put(state: &State, at: Location) -> Result<bool> {
+    let Some(segment) = state.segments.get(at.segment)? else { return Ok(false) };
+    Ok(segment.head(at.offset)?.is_ok_and(|head| head.tag == Tag::Put))
+}
+
+/// A deletion that only the index knew.
+fn undone(segment: SegmentId, key: Key) -> Lost {
+    let (place, why) =
+        (Place::whole(file_name(segment)), "its DELETE is gone, and what was deleted answers".to_owned());
+    let (kind, fate, run) = (LostKind::Deletion, Fate::Other, key.run);
+    Lost { place, kind, run, key: Some(key), hash: None, why, fate }
 }
 
 /// Tells whether the COMMIT that the index reaches up to stands in the log.

@@ -107,6 +107,7 @@ impl LostKind {
             LostKind::Snapshot => "snapshot",
             LostKind::Alias => "alias",
             LostKind::Run => "run",
+            LostKind::Deletion => "deletion",
         }
     }
 }
@@ -117,6 +118,7 @@ impl Fate {
         match self {
             Fate::Lost => "lost",
             Fate::Older => "older",
+            Fate::Other => "other",
             Fate::Healed => "healed",
         }
     }
@@ -163,7 +165,7 @@ fn encode(commit: CommitId, salvage: &Salvage) -> Result<Vec<u8>> {
         kept: salvage.keep.len(),
         counts: Counts {
             lost: count(&|lost| lost.fate != Fate::Healed),
-            unmarked: count(&|lost| lost.fate == Fate::Older || lost.fate == Fate::Lost && !lost.is_marked()),
+            unmarked: count(&|lost| lost.fate != Fate::Healed && !lost.is_marked()),
             healed: count(&is(Fate::Healed)),
             unknown: unknown.fold(0, u64::saturating_add),
         },

@@ -92,9 +92,8 @@ impl Writer {
         self.rollback()?;
         self.segment = None;
         let loaded = load(&self.inner.read, UseIndex::Never, true)?;
-        let next_segment = self.working.next_segment;
-        self.working = loaded.working;
-        self.working.next_segment = self.working.next_segment.max(next_segment);
+        let before = std::mem::replace(&mut self.working, loaded.working);
+        self.working.goes_on_from(&before);
         self.working.seal_all(&self.inner);
         self.inner.publish(&self.working.state);
         if self.state().position.link.id == CommitId(0) {

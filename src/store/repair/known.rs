@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::salvage::Pointer;
 use crate::error::Damage;
 use crate::format::record::{Head, Tag};
-use crate::index::hash_key;
 use crate::store::check::Finding;
 
 /// Places of a segment that records cover.
@@ -57,8 +56,7 @@ impl Known<'_> {
     pub(super) fn cover(&self, offset: u32, head: &Head, hash_seed: u64, seen: &mut Seen) {
         let (key, is_keyed) = (head.key(), matches!(head.tag, Tag::Put | Tag::Delete));
         for (at, pointer) in self.pointers.range(offset..offset.saturating_add(head.size)) {
-            let is_key = pointer.hash.map_or(key.is_run(), |hash| hash_key(&key.object, hash_seed) == hash);
-            let is_this = *at == offset && is_keyed && is_key && key.run == pointer.run;
+            let is_this = *at == offset && is_keyed && pointer.is_of(&key, hash_seed);
             if is_this { &mut seen.records } else { &mut seen.displaced }.insert(*at);
         }
     }
@@ -70,6 +68,7 @@ fn is_gap(finding: &Finding) -> bool {
             finding.damage,
             None | Some(
                 Damage::CommitLost { .. }
+                    | Damage::CommitGone { .. }
                     | Damage::Chain { .. }
                     | Damage::Transaction { .. }
                     | Damage::Index { .. }

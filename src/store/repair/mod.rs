@@ -68,6 +68,8 @@ pub enum LostKind {
     Alias,
     /// A run's own record: the odd name and the time of its directory.
     Run,
+    /// That something was deleted, where what was deleted answers again.
+    Deletion,
 }
 
 /// What became of a lost record.
@@ -77,6 +79,9 @@ pub enum Fate {
     Lost,
     /// It is lost, and an older one answers as asked for.
     Older,
+    /// Only the index named it, and the log has another record of its key, which answers: which of the two was the newer, nobody
+    /// knows.
+    Other,
     /// It was taken from the source again.
     Healed,
 }

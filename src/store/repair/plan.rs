@@ -99,8 +99,13 @@ impl Plan {
         }
         plan.strays(&mut sorted, state, &pointers)?;
         plan.defer_chains(&mut sorted);
-        let judge =
-            Judge { state, segments: &segments, seed: seed_of(&loaded.config), covered: covered(state) };
+        let judge = Judge {
+            state,
+            segments: &segments,
+            seed: seed_of(&loaded.config),
+            is_claimed: basis.claimed.is_some(),
+            covered: covered(state),
+        };
         for (id, findings) in sorted.damaged {
             if let Some(missing) = lacks_dictionary(&segments, id)? {
                 plan.left.push((
@@ -119,6 +124,8 @@ impl Plan {
         if options.accept_older {
             plan.look_for_older(&segments)?;
         }
+        // The first COMMIT hides that the log ended too early. A missing segment has no header that is needed for others.
+        plan.salvages.sort_by_key(|salvage| salvage.present || !salvage.has_gone());
         Ok(plan)
     }
 
@@ -250,7 +257,11 @@ impl Plan {
         let damaged: BTreeSet<SegmentId> = self.salvages.iter().map(|salvage| salvage.segment).collect();
         let mut carried: Vec<(SegmentId, Location)> = Vec::new();
         for salvage in &mut self.salvages {
-            for lost in salvage.lost.iter_mut().filter(|lost| lost.kind != super::LostKind::Run) {
+            for lost in salvage
+                .lost
+                .iter_mut()
+                .filter(|lost| lost.fate == Fate::Lost && lost.kind != super::LostKind::Run)
+            {
                 lost.fate = Fate::Older;
                 match lost.key.and_then(|key| Some((key, older.get(&key)?))) {
                     Some((_, (at, Tag::Put))) => {

@@ -27,6 +27,14 @@ pub(super) struct Pointer {
     pub(super) key: Option<Key>,
 }
 
+impl Pointer {
+    /// Tells whether it is about a record of this key.
+    pub(super) fn is_of(&self, key: &Key, seed: u64) -> bool {
+        let is_object = self.hash.map_or(key.is_run(), |hash| hash_key(&key.object, seed) == hash);
+        is_object && key.run == self.run
+    }
+}
+
 /// What the plan says of one segment.
 #[derive(Debug)]
 pub(super) struct Salvage {
@@ -54,6 +62,8 @@ pub(super) struct Judge<'j> {
     /// The same segments, not mapped: an error of the disk must be an error here.
     pub(super) segments: &'j Segments,
     pub(super) seed: u64,
+    /// The index does not decide, and yet what it names was acknowledged.
+    pub(super) is_claimed: bool,
     /// What lies before this is in the index if it was live.
     pub(super) covered: Location,
 }
@@ -110,6 +120,7 @@ impl Judge<'_> {
         }
         salvage.lost.sort_unstable_by_key(|lost| lost.place.offset);
         self.count_cut_off(&mut salvage);
+        salvage.count_gone();
         self.count_unknown_file(&mut salvage, segment.as_deref());
         salvage.count_doubtful();
         Ok(salvage)
@@ -166,8 +177,18 @@ impl Judge<'_> {
         salvage: &mut Salvage,
     ) -> Result<()> {
         let (key, at) = (head.key(), Location { segment: segment.id(), offset });
-        if self.state.locate(&key)? != Some(at) {
-            return Ok(());
+        let live = self.state.locate(&key)?;
+        if live != Some(at) {
+            let named = pointer.filter(|pointer| self.is_claimed && pointer.is_of(&key, self.seed));
+            match (named, live) {
+                (None, _) => return Ok(()),
+                // No COMMIT is behind it, and the index has it as committed.
+                (Some(_), None) => {}
+                (Some(pointer), Some(_)) => {
+                    salvage.gone(offset, pointer, Some(key), "there is no COMMIT behind it");
+                    return Ok(());
+                }
+            }
         }
         match self.verify(segment, offset) {
             Ok(()) => salvage.keep.push(offset),
@@ -297,6 +318,22 @@ impl Judge<'_> {
 }
 
 impl Salvage {
+    /// Tells whether the log ended here once with a transaction that it does not have any more.
+    pub(super) fn has_gone(&self) -> bool {
+        self.findings.iter().any(|one| matches!(one.damage, Some(Damage::CommitGone { .. })))
+    }
+
+    /// Of that transaction nothing is known where the index named none of its records.
+    fn count_gone(&mut self) {
+        if self.has_gone() && self.unknown.is_empty() {
+            self.unknown.push(Unknown {
+                place: Place::whole(file_name(self.segment)),
+                len: None,
+                records: None,
+            });
+        }
+    }
+
     /// Where a segment does not have what the index names in it, or COMMITs and records that are not each other's, it is of
     /// another history: of what it has where the index names it, nobody knows whether that was acknowledged.
     fn count_doubtful(&mut self) {

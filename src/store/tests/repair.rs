@@ -8,7 +8,7 @@ use crate::store::repair::{Fate, LostKind, RepairOptions, RepairReport, RepairSo
 use crate::vfs::ReadFile;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-fn repair(mem: &Mem, options: RepairOptions<'_>) -> RepairReport {
+pub(super) fn repair(mem: &Mem, options: RepairOptions<'_>) -> RepairReport {
     repair_from(mem, options, None)
 }
 
@@ -29,7 +29,7 @@ fn hit(mem: &Mem, number: u32, at: u64, head: bool) {
     assert!(mem.set_bytes(&path, bytes));
 }
 
-fn without_index(mem: &Mem) {
+pub(super) fn without_index(mem: &Mem) {
     for path in mem.paths().iter().filter(|path| path.starts_with("index.") || path.starts_with("hints.")) {
         mem.remove_raw(path);
     }
@@ -300,7 +300,7 @@ fn the_work_on_hostile_bytes_grows_as_their_number_does() {
 }
 
 /// Puts one snapshot in a session of its own, so in a segment of its own.
-fn session(mem: &Mem, number: u32, body: &[u8]) {
+pub(super) fn session(mem: &Mem, number: u32, body: &[u8]) {
     let store = reopen(mem);
     let mut one = writer(&store);
     put(&mut one, number, 1, body);
@@ -309,7 +309,7 @@ fn session(mem: &Mem, number: u32, body: &[u8]) {
 }
 
 /// Cuts bytes off the segment in which a snapshot lies.
-fn cut(mem: &Mem, number: u32, bytes: usize) {
+pub(super) fn cut(mem: &Mem, number: u32, bytes: usize) {
     let place = reopen(mem).view().get(id(number), run(1)).unwrap().unwrap().location();
     let path = crate::format::segment::file_name(place.segment);
     let mut left = mem.bytes(&path).unwrap();
@@ -322,14 +322,21 @@ fn what_an_index_that_stands_behind_the_log_names_is_kept_where_its_commit_is_cu
     // The COMMIT after the one that was cut off was compacted away, so no chain was seen to break. Repair took the index for
     // wrong, threw away what it alone knew to be committed, let an older snapshot answer, and said that nothing was lost.
     let (mem, _) = create(1 << 20);
-    session(&mem, 1, b"old");
+    let store = reopen(&mem);
+    let mut one = writer(&store);
+    for number in 1..=4 {
+        put(&mut one, number, 1, b"old");
+    }
+    one.commit().unwrap();
+    drop((one, store));
     session(&mem, 1, b"new");
-    session(&mem, 6, b"x");
+    session(&mem, 6, &[b'x'; 400]);
     session(&mem, 6, b"y");
     let store = reopen(&mem);
     let mut one = writer(&store);
-    let options = CompactOptions { threshold: 60, ..CompactOptions::default() };
-    one.compact(&options, &mut |_| {}, &Stop::default()).unwrap();
+    let options = CompactOptions { threshold: 20, ..CompactOptions::default() };
+    let compacted = one.compact(&options, &mut |_| {}, &Stop::default()).unwrap();
+    assert_eq!(compacted.segments, [SegmentId(3)], "that of the first snapshot 6");
     one.close().unwrap();
     drop(store);
     cut(&mem, 1, 60);

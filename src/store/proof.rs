@@ -1,0 +1,112 @@
+//! What proves that the log had a commit which it does not have any more.
+//!
+//! An index file and hints are published when the commit that they cover is durable. So one of them that is intact, and of a
+//! later commit than the last one of the log, proves a loss, whatever else has become of it: an index of which only the first
+//! page is left, and hints beside which there is no index, do so as well as a whole one.
+
+use std::cmp::Reverse;
+
+use super::log::{COMMIT_LEN, LogPosition};
+use super::open::parse_index_name;
+use crate::error::{Damage, Error, Place, Result};
+use crate::format::hints;
+use crate::format::index::{Covered, FileKind, Header, PAGE_BYTES};
+use crate::format::record::Tag;
+use crate::format::segment::{CommitLink, file_name};
+use crate::id::{CommitId, Location, SegmentId, StoreId};
+use crate::segment::Segments;
+use crate::vfs::ReadVfs;
+
+/// A commit that was acknowledged and is not in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Proof {
+    /// Its COMMIT. None of the numbers up to its own is given again: whoever has noted one meant another state.
+    pub(crate) link: CommitLink,
+    /// Where that ended in its segment.
+    end: u64,
+    /// The number that the next segment had then, at least.
+    pub(crate) next_segment: SegmentId,
+    /// The records before that COMMIT are there, some of them at least, and count as committed.
+    pub(crate) is_adopted: bool,
+}
+
+impl Proof {
+    /// Looks among files of the store's directory, in a listing from before the log is read, for one that is of a later commit
+    /// than `known`. What cannot be read proves nothing. Cost: none where no name says so.
+    pub(crate) fn find<'n>(
+        vfs: &dyn ReadVfs,
+        store: StoreId,
+        names: impl Iterator<Item = &'n str>,
+        known: CommitId,
+    ) -> Option<Proof> {
+        let mut later: Vec<(CommitId, &str)> =
+            names.filter_map(|name| Some((commit_of(name)?, name))).filter(|(of, _)| *of > known).collect();
+        // Of one commit the index knows more than the hints.
+        later.sort_unstable_by_key(|(of, name)| (Reverse(*of), !name.starts_with("index."), *name));
+        later.into_iter().find_map(|(of, name)| match parse_index_name(name) {
+            Some((_, kind)) => by_index(vfs, store, name, of, kind),
+            None => by_hints(vfs, store, name, of),
+        })
+    }
+
+    /// Returns it if the log, which was read up to there, does not have that COMMIT.
+    ///
+    /// # Errors
+    /// Failures of reading.
+    pub(crate) fn held_against(self, position: &LogPosition, segments: &Segments) -> Result<Option<Proof>> {
+        if position.link.id < self.link.id {
+            return Ok(Some(self));
+        }
+        if (position.link.id, position.link.at) != (self.link.id, self.link.at) {
+            return Ok(None);
+        }
+        let segment = segments.get(self.link.at.segment)?;
+        let is_there =
+            match segment.map(|segment| segment.record(self.link.at.offset).map(|one| one.head.tag)) {
+                Some(Ok(tag)) => tag == Tag::Commit,
+                None | Some(Err(Error::Damaged { .. })) => false,
+                Some(Err(other)) => return Err(other),
+            };
+        Ok((!is_there).then_some(Proof { is_adopted: true, ..self }))
+    }
+
+    /// Where the commit stood.
+    pub(crate) fn place(&self) -> Place {
+        Place::at(file_name(self.link.at.segment), self.end)
+    }
+
+    /// What is wrong.
+    pub(crate) fn damage(&self) -> Damage {
+        Damage::CommitGone { commit: self.link.id }
+    }
+}
+
+fn commit_of(name: &str) -> Option<CommitId> {
+    let index = parse_index_name(name).map(|(commit, _)| commit);
+    index.or_else(|| {
+        let commit = CommitId(name.strip_prefix("hints.")?.parse().ok()?);
+        (hints::file_name(commit) == name).then_some(commit)
+    })
+}
+
+fn by_index(vfs: &dyn ReadVfs, store: StoreId, name: &str, of: CommitId, kind: FileKind) -> Option<Proof> {
+    let mut page = [0u8; PAGE_BYTES];
+    let got = vfs.open(name).ok().flatten()?.read_at(&mut page, 0).ok()?;
+    let header = Header::decode(&page, name).ok().filter(|_| got == PAGE_BYTES)?;
+    let Covered { commit, at, data_crc, end, next_segment } = header.covered;
+    let is_own = header.store == store && header.kind == kind && commit == of;
+    let link = CommitLink { id: of, at, data_crc };
+    is_own.then_some(Proof { link, end: end.into(), next_segment, is_adopted: false })
+}
+
+/// Hints know how long each segment was, so its last COMMIT ended there. That this is one without a list of segments is a guess
+/// that costs nothing: there is no record where it begins.
+fn by_hints(vfs: &dyn ReadVfs, store: StoreId, name: &str, of: CommitId) -> Option<Proof> {
+    let bytes = vfs.read(name, hints::HINTS_MAX_BYTES).ok().flatten()?;
+    let hints = hints::decode(&bytes, store, of).ok()?;
+    let (last, known) = hints.segments.iter().rfind(|(id, _)| !hints.dead.contains(id))?;
+    let next_segment = SegmentId(last.saturating_add(1));
+    let offset = u32::try_from(known.len).ok()?.saturating_sub(COMMIT_LEN);
+    let link = CommitLink { id: of, at: Location { segment: SegmentId(*last), offset }, data_crc: 0 };
+    Some(Proof { link, end: known.len, next_segment, is_adopted: false })
+}

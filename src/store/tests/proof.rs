@@ -1,0 +1,227 @@
+//! Tests of what proves that the log had more than it has, and of what repair makes of it.
+
+use super::compaction::damage;
+use super::repair::{cut, repair, session, without_index};
+use super::*;
+use crate::CommitId;
+use crate::store::repair::{Fate, LostKind, RepairOptions};
+
+/// Three snapshots, each in a segment of its own, and an index of all of them.
+fn three() -> Mem {
+    let (mem, _) = create(1 << 20);
+    for number in 1..=3 {
+        session(&mem, number, format!("{number}").as_bytes());
+    }
+    writer(&reopen(&mem)).close().unwrap();
+    mem
+}
+
+fn copy(mem: &Mem) -> Mem {
+    mem.crash_at(usize::MAX, |_, _| crate::vfs::mem::Fate::Apply)
+}
+
+fn file(segment: u32) -> String {
+    crate::format::segment::file_name(SegmentId(segment))
+}
+
+fn name_of(mem: &Mem, prefix: &str) -> String {
+    mem.paths().into_iter().find(|path| path.starts_with(prefix)).unwrap()
+}
+
+fn delete(mem: &Mem, number: u32) {
+    let store = reopen(mem);
+    let mut one = writer(&store);
+    one.delete(id(number), run(1)).unwrap();
+    one.commit().unwrap();
+    one.close().unwrap();
+}
+
+fn body(mem: &Mem, number: u32) -> Option<Vec<u8>> {
+    latest(&reopen(mem).view(), number)
+}
+
+fn is_read_only(mem: &Mem, what: &str) {
+    let store = reopen(mem);
+    assert!(store.loss().is_some(), "{what}");
+    let refused = store.writer(&WriterOptions::default()).map(|_| ());
+    assert!(matches!(refused, Err(Error::ReadOnly { .. })), "{what}: {refused:?}");
+}
+
+/// The log ends before what is beside it: nobody may write, the check says so, and repair tells of a loss.
+fn is_proven_and_mended(mem: &Mem, says: &str, what: &str) {
+    is_read_only(mem, what);
+    let found = damage(mem);
+    assert!(found.iter().any(|one| one.contains(says)), "{what}: {found:?}");
+    let report = repair(mem, RepairOptions::default());
+    assert!(report.has_losses(), "{what}: {report:?}");
+    assert!(report.commit > CommitId(3), "{what}: number 3 meant another state: {report:?}");
+    assert!(!mem.paths().contains(&file(3)), "{what}: neither is the segment's number used again");
+    assert_eq!(damage(mem), Vec::<String>::new(), "{what}");
+    assert!(!repair(mem, RepairOptions::default()).has_losses(), "{what}: it is told once");
+    assert!(reopen(mem).stats().unwrap().lost > 0, "{what}: and stats goes on saying it");
+    assert_eq!([1, 2, 3].map(|number| body(mem, number).is_some()), [true, true, false], "{what}");
+    session(mem, 4, b"4");
+}
+
+#[test]
+fn hints_or_the_first_page_of_an_index_prove_that_the_newest_segment_is_gone() {
+    // Neither was asked: check and repair ended with 0 although the newest segment was missing, the next transaction was
+    // given the number of the lost one, and its segment that of the missing one, so that `stats` took the report about
+    // the loss for that of a segment in use.
+    for what in ["hints alone", "cut index", "index with a damaged page", "cut index without hints"] {
+        let mem = three();
+        mem.remove_raw(&file(3));
+        let index = name_of(&mem, "index.");
+        let mut bytes = mem.bytes(&index).unwrap();
+        match what {
+            "hints alone" => assert!(mem.remove_raw(&index)),
+            "index with a damaged page" => {
+                bytes[5000] ^= 1;
+                assert!(mem.set_bytes(&index, bytes));
+            }
+            _ => {
+                bytes.truncate(5000);
+                assert!(mem.set_bytes(&index, bytes));
+            }
+        }
+        if what.ends_with("without hints") {
+            mem.remove_raw(&name_of(&mem, "hints."));
+        }
+        // The list of segments in an index that was opened says as much.
+        let is_opened = what == "index with a damaged page";
+        let says = if is_opened { "3.seg: the file is missing" } else { "transaction 3 is not in the log" };
+        is_proven_and_mended(&mem, says, what);
+    }
+}
+
+#[test]
+fn hints_prove_that_a_log_ends_too_early_though_no_segment_is_missing() {
+    let mem = three();
+    let bytes = mem.bytes(&file(2)).unwrap();
+    // Nothing but a header: of the records nothing is left.
+    assert!(mem.set_bytes(&file(3), mem.bytes(&file(3)).unwrap()[..96].to_vec()));
+    mem.remove_raw(&name_of(&mem, "index."));
+    is_proven_and_mended(&mem, "transaction 3 is not in the log", "cut to its header");
+    assert_eq!(mem.bytes(&file(2)), Some(bytes));
+}
+
+#[test]
+fn what_stands_before_a_commit_that_is_gone_is_kept_where_hints_or_the_first_page_of_an_index_know_of_that() {
+    // It was set aside with the segment, and counted as lost.
+    for what in ["hints", "index"] {
+        for cut_off in [60, 89] {
+            let mem = three();
+            cut(&mem, 3, cut_off);
+            let index = name_of(&mem, "index.");
+            if what == "hints" {
+                assert!(mem.remove_raw(&index));
+            } else {
+                let bytes = mem.bytes(&index).unwrap();
+                assert!(
+                    mem.set_bytes(&index, bytes[..5000].to_vec()) && mem.remove_raw(&name_of(&mem, "hints."))
+                );
+            }
+            is_read_only(&mem, what);
+            assert_eq!(body(&mem, 3), Some(b"3".to_vec()), "{what}, {cut_off}");
+            let found = damage(&mem);
+            assert!(
+                found.iter().any(|one| one.contains("COMMIT of acknowledged transaction 3")),
+                "{found:?}"
+            );
+            let report = repair(&mem, RepairOptions::default());
+            assert!(!report.has_losses(), "{what}, {cut_off}: {report:?}");
+            assert_eq!((body(&mem, 3), damage(&mem)), (Some(b"3".to_vec()), Vec::new()), "{what}, {cut_off}");
+            assert_eq!(reopen(&mem).view().gaps(), 0);
+            session(&mem, 4, b"4");
+        }
+    }
+}
+
+#[test]
+fn an_index_under_a_name_of_its_own_proves_nothing() {
+    let mem = three();
+    let bytes = mem.bytes(&name_of(&mem, "index.")).unwrap();
+    without_index(&mem);
+    assert!(mem.set_bytes("index.9", bytes));
+    assert_eq!(reopen(&mem).loss(), None);
+    session(&mem, 4, b"4");
+}
+
+#[test]
+fn what_the_index_has_in_a_segment_whose_commit_is_cut_off_is_kept_though_the_next_segment_is_gone() {
+    // The COMMIT that the index reaches up to was in the segment that is gone, so the log was believed: the snapshot whose
+    // bytes are all there was thrown away, nameless, and what had been deleted in that segment came back.
+    let (mem, _) = create(1 << 20);
+    session(&mem, 1, b"1");
+    session(&mem, 5, b"5");
+    let store = reopen(&mem);
+    let mut one = writer(&store);
+    put(&mut one, 2, 1, b"2");
+    one.delete(id(5), run(1)).unwrap();
+    one.commit().unwrap();
+    drop((one, store));
+    let store = reopen(&mem);
+    let mut one = writer(&store);
+    put(&mut one, 3, 1, b"3");
+    one.delete(id(1), run(1)).unwrap();
+    one.commit().unwrap();
+    one.close().unwrap();
+    cut(&mem, 2, 60);
+    assert!(mem.remove_raw(&file(4)));
+    let found = damage(&mem);
+    assert!(found.iter().any(|one| one.contains("COMMIT of acknowledged transaction 3")), "{found:?}");
+    assert!(!found.iter().any(|one| one.contains("disagrees")), "{found:?}");
+    let report = repair(&mem, RepairOptions::default());
+    let lost: Vec<_> = report.lost.iter().map(|lost| (lost.kind, lost.fate)).collect();
+    assert_eq!(lost, [(LostKind::Snapshot, Fate::Lost)], "{report:?}");
+    assert_eq!(body(&mem, 2), Some(b"2".to_vec()));
+    assert_eq!([1, 3, 5].map(|number| body(&mem, number)), [None, None, None]);
+    assert_eq!(damage(&mem), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_copy_that_went_its_own_way_undoes_is_named() {
+    // The last segment is that of a copy, and index and log cannot both be right. All that the log has stays, so a deletion
+    // was undone: it was counted, and not named.
+    let mem = three();
+    let other = copy(&mem);
+    delete(&mem, 1);
+    session(&other, 7, b"fork");
+    assert!(mem.set_bytes(&file(4), other.bytes(&file(4)).unwrap()));
+    let report = repair(&mem, RepairOptions::default());
+    let lost: Vec<_> = report.lost.iter().map(|lost| (lost.kind, lost.fate, lost.name())).collect();
+    assert_eq!(lost, [(LostKind::Deletion, Fate::Other, Some(id(1)))], "{report:?}");
+    assert!(report.unknown.iter().any(|one| one.records == Some(1)), "that of the copy: {report:?}");
+    assert_eq!(body(&mem, 1), Some(b"1".to_vec()));
+    assert_eq!(damage(&mem), Vec::<String>::new());
+    assert!(reopen(&mem).stats().unwrap().lost > 1);
+}
+
+#[test]
+fn a_snapshot_in_whose_place_there_is_another_is_damaged_and_not_absent() {
+    // The record was taken for one of another object of the same hash: the answer was that there is no such snapshot, or
+    // the one before it.
+    let mem = three();
+    let other = copy(&mem);
+    session(&mem, 4, b"mine");
+    session(&mem, 1, b"newer");
+    session(&other, 7, b"fork");
+    session(&other, 8, b"later");
+    for mem in [&mem, &other] {
+        writer(&reopen(mem)).close().unwrap();
+    }
+    for segment in [4, 5] {
+        assert!(mem.set_bytes(&file(segment), other.bytes(&file(segment)).unwrap()));
+    }
+    let view = reopen(&mem).view();
+    for number in [4, 1] {
+        let found = view.latest(id(number)).map(|_| ());
+        assert!(
+            matches!(found, Err(Error::Damaged { damage: crate::error::Damage::WrongRecord, .. })),
+            "{found:?}"
+        );
+        assert!(view.get(id(number), run(1)).is_err());
+    }
+    assert!(view.latest(id(9)).unwrap().is_none());
+    assert_eq!(latest(&view, 2), Some(b"2".to_vec()));
+}

@@ -27,7 +27,7 @@ pub enum CommitKind {
 /// The decoded data of a COMMIT.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CommitData {
-    /// Its number: one more than the commit before.
+    /// Its number: one more than that of the commit before, but behind a loss.
     pub id: CommitId,
     /// PUT and DELETE records of the transaction.
     pub records: u32,
@@ -35,7 +35,8 @@ pub struct CommitData {
     pub kind: CommitKind,
     /// CRC-32 over the heads of those records as they are on disk, in order.
     pub heads_crc: u32,
-    /// Where the commit before lies, and the checksum of its data; its number is implied.
+    /// Where the commit before lies, and the checksum of its data. Numbers between the two were lost with their commits:
+    /// at most `u32::MAX` of them.
     pub previous: CommitLink,
     /// The number that the next segment to be created will have.
     pub next_segment: SegmentId,
@@ -59,7 +60,8 @@ pub fn encode(commit: &CommitData) -> Vec<u8> {
     out.extend_from_slice(&commit.previous.at.offset.to_le_bytes());
     out.extend_from_slice(&commit.previous.data_crc.to_le_bytes());
     out.extend_from_slice(&commit.next_segment.0.to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
+    let lost = commit.id.0.saturating_sub(commit.previous.id.0).saturating_sub(1);
+    out.extend_from_slice(&u32::try_from(lost).unwrap_or(u32::MAX).to_le_bytes());
     out.extend_from_slice(&u32::try_from(commit.live.len()).unwrap_or(u32::MAX).to_le_bytes());
     for (first, last) in &commit.live {
         out.extend_from_slice(&first.0.to_le_bytes());
@@ -90,11 +92,9 @@ fn fields(data: &[u8]) -> Option<CommitData> {
     let heads_crc = cursor.u32()?;
     let at = Location { segment: SegmentId(cursor.u32()?), offset: cursor.u32()? };
     let data_crc = cursor.u32()?;
-    let previous = CommitLink { id: CommitId(id.0.checked_sub(1)?), at, data_crc };
     let next_segment = SegmentId(cursor.u32()?);
-    if cursor.u32()? != 0 {
-        return None;
-    }
+    let lost = u64::from(cursor.u32()?);
+    let previous = CommitLink { id: CommitId(id.0.checked_sub(1)?.checked_sub(lost)?), at, data_crc };
     let count = usize::try_from(cursor.u32()?).ok()?;
     if count > RANGES_MAX || cursor.rest().len() != count.checked_mul(8)? {
         return None;
@@ -132,7 +132,8 @@ mod tests {
         let ranges = vec![(SegmentId(1), SegmentId(4)), (SegmentId(6), SegmentId(6))];
         let compaction = CommitData { kind: CommitKind::Compaction, live: ranges, ..plain.clone() };
         assert_eq!(encode(&plain).len(), usize::try_from(COMMIT_DATA_LEN).unwrap());
-        for commit in [plain, compaction] {
+        let behind_loss = CommitData { id: CommitId(900), kind: CommitKind::Repair, ..plain.clone() };
+        for commit in [plain, compaction, behind_loss] {
             let bytes = encode(&commit);
             assert_eq!(decode(&bytes), Ok(commit));
             for len in 0..bytes.len() {

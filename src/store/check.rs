@@ -87,6 +87,7 @@ pub(super) fn judge(
     let mut report = Report { sink, summary: CheckSummary::default() };
     files::config(vfs, config.store, &mut report)?;
     files::strays(vfs, state, &mut report)?;
+    files::missing(vfs, config.store, state, &mut report)?;
     files::end_of_log(loaded.working.proof.as_ref(), state, &mut report)?;
     files::dictionaries(vfs, state, &mut report)?;
     let places = if options.level == Level::Index { Places::Searched } else { Places::Trusted };
@@ -145,8 +146,9 @@ fn read(
         let link =
             |covered: Covered| CommitLink { id: covered.commit, at: covered.at, data_crc: covered.data_crc };
         let adopted = loaded.working.proof.as_ref().filter(|proof| proof.is_adopted).map(|proof| proof.link);
-        let witness = covered.map(link).or(adopted.filter(|link| cursor.is_none() && reader.has_open(link)));
-        reader.finish(witness)?;
+        // Of a later commit than the index.
+        let adopted = adopted.filter(|link| cursor.is_none() && reader.has_open(link));
+        reader.finish(adopted.or(covered.map(link)))?;
         Ok::<_, Error>(cursor)
     });
     let cursor = whole?;

@@ -62,8 +62,8 @@ fn refuse_loss(read: &Arc<dyn ReadVfs>, working: &Working) -> Result<()> {
     }
     let Some(covered) = missing_commit(working)? else { return Ok(()) };
     // Its COMMIT may be damaged and yet follow from its records: then nothing is lost.
-    let replayed = load(read, UseIndex::Never, false)?;
-    if replayed.working.state.position.link.id >= covered.commit {
+    let replayed = load(read, UseIndex::Never, false)?.working;
+    if replayed.state.position.link.id >= covered.commit && replayed.proof.is_none() {
         return Ok(());
     }
     Err(Error::ReadOnly { reason: lost(&covered) })

@@ -59,8 +59,11 @@ impl Working {
 
     /// Returns the number of the next transaction.
     pub(crate) fn next_commit(&self) -> CommitId {
-        let given = self.proof.as_ref().map_or(CommitId(0), |proof| proof.link.id);
-        CommitId(self.state.position.link.id.max(given).0.saturating_add(1))
+        let last = self.state.position.link.id.0;
+        let given = self.proof.as_ref().map_or(0, |proof| proof.link.id.0);
+        // As many as a COMMIT can say were lost: more were never given.
+        let given = given.min(last.saturating_add(u32::MAX.into()));
+        CommitId(last.max(given).saturating_add(1))
     }
 
     /// Tells whether the index files do not say everything.

@@ -10,7 +10,7 @@ use crate::format::hints::{self, Hints};
 use crate::format::index::FileKind;
 use crate::format::segment;
 use crate::format::sources;
-use crate::id::{CommitId, DictionaryId, StoreId};
+use crate::id::{CommitId, DictionaryId, SegmentId, StoreId};
 use crate::index::{Index, Places};
 use crate::segment::dictionary;
 use crate::store::inner::{DATA_DIR, LOCK_FILE, READERS_FILE};
@@ -79,6 +79,29 @@ pub(super) fn strays(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<
     }
     if state.layers.is_empty() && state.position.link.id.0 > 0 {
         report.notice(Place::whole("index"), "there is no index; the next writer builds it from the log")?;
+    }
+    Ok(())
+}
+
+/// Names the segments that are missing though no index knows of them: the hints of the last commit do. Where the log goes on
+/// behind their commit, or has an index, others tell.
+pub(super) fn missing(
+    vfs: &Arc<dyn ReadVfs>,
+    store: StoreId,
+    state: &State,
+    report: &mut Report<'_>,
+) -> Result<()> {
+    let commit = state.position.link.id;
+    let bytes = match vfs.read(&hints::file_name(commit), hints::HINTS_MAX_BYTES) {
+        Ok(Some(bytes)) if state.layers.is_empty() => bytes,
+        // What cannot be read proves nothing.
+        Ok(_) | Err(_) => return Ok(()),
+    };
+    let Ok(hints) = hints::decode(&bytes, store, commit) else { return Ok(()) };
+    for id in hints.segments.keys().filter(|id| !hints.dead.contains(id)).map(|id| SegmentId(*id)) {
+        if state.segments.ids().binary_search(&id).is_err() {
+            report.damage(Place::whole(segment::file_name(id)), Damage::Missing)?;
+        }
     }
     Ok(())
 }

@@ -110,23 +110,57 @@ impl<'p, 'r> Pass<'p, 'r> {
         self.report.add(&Finding::gone(claim, Damage::Gone))
     }
 
-    /// Tells whether the index has records of a range that no COMMIT is behind: it is published only when there was one. Such
-    /// entries count as backed.
-    fn is_acknowledged(&mut self, at: Location, len: u32) -> Result<bool> {
+    /// Tells whether the index has records of a range that no COMMIT is behind: it is published only when there was one.
+    fn is_acknowledged(&mut self, at: Location, until: Location) -> Result<bool> {
         let covered = self.state.layers.first().map(|layer| layer.covered()).unwrap_or_default();
         // What a crash leaves is behind that: no look into the index.
-        if at >= (Location { segment: covered.at.segment, offset: covered.end }) {
-            return Ok(false);
-        }
-        let until = Location { offset: at.offset.saturating_add(len), ..at };
-        let (mut next, mut has_any) = (at, false);
+        let is_covered = at < (Location { segment: covered.at.segment, offset: covered.end });
+        Ok(is_covered && self.claims.next(at, until)?.is_some())
+    }
+
+    /// Accounts for the records of such a range: those that are there count as seen, others are gone.
+    fn account_for(&mut self, at: Location, until: Location) -> Result<()> {
+        let mut next = at;
         while let Some(claim) = self.claims.next(next, until)? {
             self.stop.check()?;
-            self.seen.add(claim.kind);
-            has_any = true;
+            if self.is_intact(&claim)? {
+                self.seen.add(claim.kind);
+            } else {
+                self.torn.insert(at.segment);
+                self.tell_gone(&claim)?;
+            }
             next = Location { offset: claim.at.offset.saturating_add(1), ..claim.at };
         }
-        Ok(has_any)
+        Ok(())
+    }
+
+    fn is_intact(&self, claim: &Claim) -> Result<bool> {
+        let Some(segment) = self.state.segments.get(claim.at.segment)? else { return Ok(false) };
+        match segment.record(claim.at.offset) {
+            Ok(record) => Ok(self.is_of(&record.head.key(), claim)),
+            Err(Error::Damaged { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn is_of(&self, key: &Key, claim: &Claim) -> bool {
+        let is_run = claim.kind == RecordKind::Run;
+        let hash = |key: &Key| hash_key(&key.object, self.state.overlay.seed());
+        key.run == claim.run && (is_run || hash(key) == claim.hash)
+    }
+
+    /// Returns where a segment ends if the index knows it to be longer. That is no damage by itself: what a writer abandons at
+    /// the end of one need not outlive a crash.
+    fn end_if_shorter(&self, id: SegmentId, len: Option<u64>) -> Option<u32> {
+        let newest = self.state.layers.first()?;
+        let covered = newest.covered();
+        let known = if covered.at.segment == id {
+            Some(covered.end)
+        } else {
+            newest.segments().flatten().find(|(of, _)| *of == id).and_then(|(_, len)| len)
+        };
+        let end = u32::try_from(len?).ok()?;
+        (end < known?).then_some(end)
     }
 
     /// Ends the pass. `whole`: the log was read from end to end, so that all claims can be accounted for.
@@ -177,18 +211,14 @@ impl<'p, 'r> Pass<'p, 'r> {
     }
 
     fn unbacked(&mut self, id: SegmentId) -> Result<u64> {
-        let (keys, seed) = (Keys(&self.state.segments), self.state.overlay.seed());
+        let keys = Keys(&self.state.segments);
         // What was behind its end was told before.
         let until = Location { segment: id, offset: self.len_of(id)? };
         let mut next = Location { segment: id, offset: 0 };
         let mut wrong = 0u64;
         while let Some(claim) = self.claims.next(next, until)? {
             self.stop.check()?;
-            let is_key = |key: &Key| {
-                let is_run = claim.kind == RecordKind::Run;
-                key.run == claim.run && (is_run || hash_key(&key.object, seed) == claim.hash)
-            };
-            if !keys.key_at(claim.at)?.as_ref().is_some_and(is_key) {
+            if !keys.key_at(claim.at)?.is_some_and(|key| self.is_of(&key, &claim)) {
                 wrong = wrong.saturating_add(1);
                 self.is_doubtful = true;
                 self.report.add(&Finding::unbacked(&claim))?;
@@ -274,14 +304,14 @@ impl LogSink<Noted> for Pass<'_, '_> {
     }
 
     fn tail(&mut self, at: Location, len: u32) -> Result<()> {
-        if self.is_acknowledged(at, len)? {
-            // There are records all the same.
+        let until = Location { offset: at.offset.saturating_add(len), ..at };
+        if self.is_acknowledged(at, until)? {
             let damage = Damage::CommitLost { commit: CommitId(self.last.0.saturating_add(1)) };
             let report = &mut self.open(at.segment).report;
             report.bad = report.bad.saturating_add(1);
-            return self
-                .report
-                .add(&Finding { len: Some(len.into()), ..Finding::damage(Pass::place(at), damage) });
+            let finding = Finding::damage(Pass::place(at), damage);
+            self.report.add(&Finding { len: Some(len.into()), ..finding })?;
+            return self.account_for(at, until);
         }
         let mut finding =
             Finding::notice(Pass::place(at), "bytes of a transaction that was never committed; ignored");
@@ -307,7 +337,9 @@ impl LogSink<Noted> for Pass<'_, '_> {
             self.report.damage(Place::whole(file_name(id)), Damage::Missing)?;
         }
         // What is not in the file, and what was behind its end.
-        if let Some(offset) = self.cut.remove(&id).or(len.is_none().then_some(0)) {
+        let cut =
+            self.cut.remove(&id).or(len.is_none().then_some(0)).or_else(|| self.end_if_shorter(id, len));
+        if let Some(offset) = cut.filter(|_| read || skipped) {
             self.gone(Location { segment: id, offset }, Location { segment: id, offset: u32::MAX })?;
         }
         let unbacked = if read && len.is_some() { self.account(id)? } else { 0 };

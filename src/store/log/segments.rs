@@ -201,7 +201,8 @@ impl<S: Survey> LogReader<'_, S> {
         commit: CommitId,
     ) -> Result<()> {
         if self.segments.ids().binary_search(&before).is_ok() {
-            return self.lose(at, len, Damage::Chain { commit });
+            // If a repair has left that one out since, this was settled with it.
+            return self.lose_with(before, at, len, Damage::Chain { commit });
         }
         // Compacted away, or lost: the last COMMIT that lists the live segments tells.
         self.is_absent(before, at, len, commit);
@@ -233,7 +234,12 @@ impl<S: Survey> LogReader<'_, S> {
 
     /// Reports damage that took committed records along, nobody knows whose.
     pub(super) fn lose(&mut self, at: Location, len: u32, damage: Damage) -> Result<()> {
-        let gaps = self.gaps.entry(at.segment).or_default();
+        self.lose_with(at.segment, at, len, damage)
+    }
+
+    /// The same, of records that were in another segment.
+    fn lose_with(&mut self, segment: SegmentId, at: Location, len: u32, damage: Damage) -> Result<()> {
+        let gaps = self.gaps.entry(segment).or_default();
         *gaps = gaps.saturating_add(1);
         self.sink.damage(at, len, damage)
     }

@@ -98,7 +98,7 @@ impl Plan {
             }
         }
         plan.strays(&mut sorted, state, &pointers)?;
-        plan.defer_chains(&mut sorted);
+        plan.defer_chains(&mut sorted, &segments);
         let judge = Judge {
             state,
             segments: &segments,
@@ -124,8 +124,8 @@ impl Plan {
         if options.accept_older {
             plan.look_for_older(&segments)?;
         }
-        // The first COMMIT hides that the log ended too early. A missing segment has no header that is needed for others.
-        plan.salvages.sort_by_key(|salvage| salvage.present || !salvage.has_gone());
+        // The first COMMIT hides what tells of those that are missing, and they have no header that others need.
+        plan.salvages.sort_by_key(|salvage| salvage.present);
         Ok(plan)
     }
 
@@ -221,12 +221,14 @@ impl Plan {
     }
 
     /// A COMMIT that does not follow the one before it is mostly right again once what is before it is repaired.
-    fn defer_chains(&self, sorted: &mut Sorted) {
+    /// One in a segment that is missing tells of that, and nothing will later.
+    fn defer_chains(&self, sorted: &mut Sorted, segments: &Segments) {
         let is_chain = |finding: &Finding| matches!(finding.damage, Some(Damage::Chain { .. }));
         let only_chains = |of: &[Finding]| !of.is_empty() && of.iter().all(is_chain);
         let is_more = !self.small.is_empty() && self.small.iter().any(|(file, _)| file.starts_with(DATA_DIR));
         if is_more || sorted.damaged.values().any(|of| !only_chains(of)) {
-            sorted.damaged.retain(|_, of| !only_chains(of));
+            let is_there = |id: &SegmentId| segments.ids().binary_search(id).is_ok();
+            sorted.damaged.retain(|id, of| !only_chains(of) || !is_there(id));
         }
     }
 

@@ -120,8 +120,8 @@ impl Judge<'_> {
         }
         salvage.lost.sort_unstable_by_key(|lost| lost.place.offset);
         self.count_cut_off(&mut salvage);
-        salvage.count_gone();
         self.count_unknown_file(&mut salvage, segment.as_deref());
+        salvage.count_gone();
         salvage.count_doubtful();
         Ok(salvage)
     }
@@ -255,8 +255,7 @@ impl Judge<'_> {
         let open: Vec<&(u32, u32)> = group.gaps.iter().filter(is_open).collect();
         let Some((first, _)) = open.first() else { return };
         let bytes: u64 = group.gaps.iter().map(|(_, len)| u64::from(*len)).sum();
-        let between =
-            commit.zip(last).map(|(commit, last)| commit.id.0.saturating_sub(last.0).saturating_sub(1));
+        let between = commit.zip(last).map(|(commit, last)| commit.previous.id.0.saturating_sub(last.0));
         let commit_len = u64::from(HEAD_LEN).saturating_add(COMMIT_DATA_LEN.into());
         if between.is_some_and(|between| between > 0 && between.saturating_mul(commit_len) == bytes) {
             // The COMMITs that are missing fill the gaps: no record can have been there.
@@ -318,14 +317,11 @@ impl Judge<'_> {
 }
 
 impl Salvage {
-    /// Tells whether the log ended here once with a transaction that it does not have any more.
-    pub(super) fn has_gone(&self) -> bool {
-        self.findings.iter().any(|one| matches!(one.damage, Some(Damage::CommitGone { .. })))
-    }
-
-    /// Of that transaction nothing is known where the index named none of its records.
+    /// Where the log ended once with a transaction that it does not have any more, nothing is known of that if the index named
+    /// none of its records.
     fn count_gone(&mut self) {
-        if self.has_gone() && self.unknown.is_empty() {
+        let is_gone = |one: &Finding| matches!(one.damage, Some(Damage::CommitGone { .. }));
+        if self.findings.iter().any(is_gone) && self.unknown.is_empty() {
             self.unknown.push(Unknown {
                 place: Place::whole(file_name(self.segment)),
                 len: None,

@@ -1,22 +1,20 @@
 //! Writes an index file.
 //!
-//! Everything is sorted first, so the file streams out in order: since a home bucket is the high bits of the
-//! hash, adding the hashes in ascending order fills the buckets from the first to the last. The bytes
-//! depend on the set of entries, rows and segments only, not on their order.
+//! In two steps, so that the memory does not grow with the entries: they come in the order of an index and are
+//! packed, wherever the caller wants these bytes ([`IndexBuilder::pack`]); then the file is written from them
+//! ([`Packed`]). The bytes depend on the set of entries, rows and segments only, not on the order of adding.
+
+use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::format::index::{
-    Covered, ENTRIES_PER_PAGE, FileKind, Header, Packed, RUNS_PER_PAGE, RawEntry, RawRun, SEGMENTS_PER_PAGE,
-    Sections, TOMBSTONE, Totals, write_segment,
-};
-use crate::id::{CommitId, Location, SegmentId, StoreId};
-use crate::limits::{INDEX_ENTRIES_MAX, SEGMENT_COUNT_MAX};
+use crate::format::index::{ALIAS, Covered, Packed as Place, RawEntry, TOMBSTONE, Totals};
+use crate::id::{CommitId, Location, RunKey, SegmentId, StoreId};
+use crate::limits::{INDEX_ENTRIES_MAX, INDEX_PART_ENTRIES, SEGMENT_COUNT_MAX};
 
 use super::entry::Entry;
 pub use super::entry::RunRow;
-use super::merge::Merged;
-use super::plan::{Numbered, count, number_hashes, totals_of, write_hashes};
-use super::write::PageWriter;
+use super::pack::Packed;
+use super::write::{CHUNK_BYTES, Sink};
 
 /// What a new index file is about.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +47,7 @@ pub enum Layer {
     },
 }
 
-/// Collects entries and rows, then writes the file.
+/// Collects rows, segments, and entries where there are few; then writes the file.
 #[derive(Clone, Debug)]
 pub struct IndexBuilder {
     meta: IndexMeta,
@@ -62,11 +60,6 @@ impl IndexBuilder {
     /// Starts an index without entries.
     pub fn new(meta: IndexMeta) -> IndexBuilder {
         IndexBuilder { meta, entries: Vec::new(), rows: Vec::new(), segments: Vec::new() }
-    }
-
-    /// Starts with what [`merge`](super::merge()) returned.
-    pub fn from_merged(meta: IndexMeta, merged: Merged) -> IndexBuilder {
-        IndexBuilder { meta, entries: merged.entries, rows: merged.rows, segments: Vec::new() }
     }
 
     /// Adds an entry; any order. Its run must get a row. In a base the flag `replaces` is dropped.
@@ -98,151 +91,166 @@ impl IndexBuilder {
         Ok(out)
     }
 
-    /// Writes the file: `sink` gets its bytes in order, some 256 KiB at a time. O(n log n); 32 bytes of
+    /// Writes the file: `sink` gets its bytes in order, some 256 KiB at a time. O(n log n); 16 bytes of
     /// memory an entry beside what was added.
     ///
     /// # Errors
     /// `TooLarge` beyond a limit of the format; `BadInput` for entries that cannot be (offset 0, twice the
     /// same, no row for the run, runs twice); errors of `sink`.
-    pub fn write(mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        limit("index entries, in number", self.entries.len(), INDEX_ENTRIES_MAX)?;
-        limit("index runs, in number", self.rows.len(), INDEX_ENTRIES_MAX)?;
-        sort(&mut self.entries);
-        self.rows.sort_unstable_by_key(|row| row.run);
-        let table = Table::new(&self)?;
-        let runs = self.number_runs(&table)?;
-        let entries = self.pack_entries(&table)?;
-        drop(std::mem::take(&mut self.entries));
-        let numbered = number_hashes(&entries);
+    pub fn write(mut self, sink: Sink<'_>) -> Result<()> {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.sort_unstable_by_key(Entry::order);
+        let mut bytes = Vec::new();
+        let packed = self.pack(entries.into_iter().map(Ok), &mut |more| {
+            bytes.extend_from_slice(more);
+            Ok(())
+        })?;
+        packed.write(&bytes, INDEX_PART_ENTRIES, sink)
+    }
 
-        let header = self.header(&entries, &numbered, runs.len(), table.rows.len())?;
-        let mut out = PageWriter::new(sink, header.crc(), &header.encode()?);
-        write_hashes(&mut out, &numbered, &entries, &header.counts)?;
-        for entry in &entries {
-            out.item(&entry.encode(), ENTRIES_PER_PAGE)?;
+    /// Packs entries that come in the order of an index, those that were added left aside: `out` gets 16 bytes
+    /// for each, some 256 KiB at a time, from which [`Packed::write`] makes the file. Memory for the rows only.
+    ///
+    /// # Errors
+    /// As of [`write`](IndexBuilder::write), `BadInput` for another order too; errors of `entries` and `out`.
+    pub fn pack(mut self, entries: impl IntoIterator<Item = Result<Entry>>, out: Sink<'_>) -> Result<Packed> {
+        limit("index runs, in number", self.rows.len(), INDEX_ENTRIES_MAX)?;
+        self.rows.sort_unstable_by_key(|row| row.run);
+        let mut runs = Runs::new(&self.rows)?;
+        let mut table = Table::new(self.segments)?;
+        let is_base = self.meta.layer == Layer::Base;
+        let mut totals = Totals::default();
+        let mut chunk: Vec<u8> = Vec::new();
+        let mut before: Option<Entry> = None;
+        for entry in entries {
+            let entry = entry?;
+            if let Some(before) = before.replace(entry)
+                && before.order() >= entry.order()
+            {
+                let twice = before.order() == entry.order();
+                return Err(bad(entry.at, if twice { "is entered twice" } else { "is out of order" }));
+            }
+            runs.enter(entry.run)?;
+            let mut flags = entry.flags;
+            flags.replaces &= !is_base;
+            let at = table.pack(entry.at, flags.to_bits())?;
+            match at.flags() & (TOMBSTONE | ALIAS) {
+                0 => {}
+                ALIAS => totals.aliases = totals.aliases.saturating_add(1),
+                _ => totals.tombstones = totals.tombstones.saturating_add(1),
+            }
+            chunk.extend_from_slice(&RawEntry { hash: entry.hash, at }.encode());
+            if chunk.len() >= CHUNK_BYTES {
+                out(&chunk)?;
+                chunk.clear();
+            }
         }
-        out.end_section()?;
-        for run in &runs {
-            out.item(&run.encode(), RUNS_PER_PAGE)?;
+        out(&chunk)?;
+        let (firsts, entries) = runs.finish();
+        for at in self.rows.iter().filter_map(|row| row.at) {
+            table.pack(at, 0)?;
         }
-        out.end_section()?;
-        for (segment, sealed_len) in &table.rows {
-            out.item(&write_segment(*segment, *sealed_len), SEGMENTS_PER_PAGE)?;
+        let (segments, ordinals) = table.sorted();
+        Ok(Packed { meta: self.meta, rows: self.rows, firsts, entries, segments, ordinals, totals })
+    }
+}
+
+/// Numbers the first entries of runs while entries come.
+struct Runs<'r> {
+    rows: &'r [RunRow],
+    firsts: Vec<u32>,
+    entries: u32,
+}
+
+impl<'r> Runs<'r> {
+    fn new(rows: &'r [RunRow]) -> Result<Runs<'r>> {
+        let mut pairs = rows.iter().zip(rows.iter().skip(1));
+        match pairs.find(|(left, right)| left.run == right.run) {
+            Some((twice, _)) => Err(bad_run(twice.run, "has two rows")),
+            None => Ok(Runs { rows, firsts: Vec::with_capacity(rows.len()), entries: 0 }),
         }
-        let pages = out.finish()?;
-        debug_assert_eq!(Some(pages), Sections::of(&header.counts).map(|sections| sections.pages));
+    }
+
+    /// Takes the next entry, which is of `run`.
+    fn enter(&mut self, run: RunKey) -> Result<()> {
+        while self.current() < Some(run) && self.firsts.len() < self.rows.len() {
+            self.firsts.push(self.entries);
+        }
+        if self.current() != Some(run) {
+            return Err(bad_run(run, "has entries and no row"));
+        }
+        self.entries = self.entries.checked_add(1).ok_or(Error::TooLarge {
+            what: "index entries, in number",
+            len: INDEX_ENTRIES_MAX.saturating_add(1),
+            max: INDEX_ENTRIES_MAX,
+        })?;
         Ok(())
     }
 
-    fn header(
-        &self,
-        entries: &[RawEntry],
-        numbered: &[Numbered],
-        runs: usize,
-        segments: usize,
-    ) -> Result<Header> {
-        let counts = count(numbered, runs, segments)?;
-        let (kind, base, previous, totals) = match self.meta.layer {
-            Layer::Base => {
-                (FileKind::Base, CommitId(0), CommitId(0), totals_of(entries, &self.rows, numbered))
-            }
-            Layer::Delta { base, previous, totals } => (FileKind::Delta, base, previous, totals),
-        };
-        let IndexMeta { store, seed, covered, gaps, .. } = self.meta;
-        Ok(Header { kind, store, covered, seed, base, previous, counts, totals, gaps })
+    fn current(&self) -> Option<RunKey> {
+        self.firsts.len().checked_sub(1).and_then(|at| self.rows.get(at)).map(|row| row.run)
     }
 
-    /// Encodes the rows, each with the number of its first entry.
-    fn number_runs(&self, table: &Table) -> Result<Vec<RawRun>> {
-        let mut runs: Vec<RawRun> = Vec::with_capacity(self.rows.len());
-        let mut rest = self.entries.as_slice();
-        let mut first_entry = 0u32;
-        for row in &self.rows {
-            if runs.last().is_some_and(|last| last.run == row.run) {
-                return Err(bad(&format!("run {:016x}", row.run.0), "has two rows"));
-            }
-            if let Some(stray) = rest.first().filter(|entry| entry.run < row.run) {
-                return Err(bad(&format!("run {:016x}", stray.run.0), "has entries and no row"));
-            }
-            let at = match row.at {
-                Some(at) => table.pack(at, if row.deleted { TOMBSTONE } else { 0 })?,
-                None => Packed(if row.deleted { TOMBSTONE } else { 0 }),
-            };
-            runs.push(RawRun { run: row.run, first_entry, snapshots: row.snapshots, at, bytes: row.bytes });
-            let len = rest.iter().take_while(|entry| entry.run == row.run).count();
-            rest = rest.get(len..).unwrap_or_default();
-            first_entry = first_entry.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
-        }
-        match rest.first() {
-            Some(stray) => Err(bad(&format!("run {:016x}", stray.run.0), "has entries and no row")),
-            None => Ok(runs),
-        }
-    }
-
-    fn pack_entries(&self, table: &Table) -> Result<Vec<RawEntry>> {
-        let mut packed = Vec::with_capacity(self.entries.len());
-        let mut before: Option<&Entry> = None;
-        for entry in &self.entries {
-            if before.is_some_and(|before| before.order() == entry.order()) {
-                return Err(bad(&entry.at.to_string(), "is entered twice"));
-            }
-            let mut flags = entry.flags;
-            flags.replaces &= self.meta.layer != Layer::Base;
-            packed.push(RawEntry { hash: entry.hash, at: table.pack(entry.at, flags.to_bits())? });
-            before = Some(entry);
-        }
-        Ok(packed)
+    /// Returns the number of the first entry of each row, and how many entries there are.
+    fn finish(mut self) -> (Vec<u32>, u32) {
+        self.firsts.resize(self.rows.len(), self.entries);
+        (self.firsts, self.entries)
     }
 }
 
-/// The segment table to be.
+/// The segment table to be. It is sorted in the end only; until then a segment is numbered as it came.
 struct Table {
     rows: Vec<(SegmentId, u32)>,
+    numbers: BTreeMap<SegmentId, u32>,
+    /// Neighbours mostly lie in one segment.
+    last: Option<(SegmentId, u32)>,
 }
 
 impl Table {
-    fn new(builder: &IndexBuilder) -> Result<Table> {
-        let mut rows = builder.segments.clone();
-        dedup(&mut rows);
-        let places = builder.entries.iter().map(|entry| entry.at);
-        let mut last = None;
-        let mut missing = Vec::new();
-        for at in places.chain(builder.rows.iter().filter_map(|row| row.at)) {
-            // Neighbours mostly lie in one segment.
-            if last.replace(at.segment) != Some(at.segment)
-                && rows.binary_search_by_key(&at.segment, |row| row.0).is_err()
-            {
-                missing.push((at.segment, 0));
+    fn new(mut rows: Vec<(SegmentId, u32)>) -> Result<Table> {
+        // Of each segment the row with the largest length.
+        rows.sort_unstable_by_key(|(segment, len)| (*segment, std::cmp::Reverse(*len)));
+        rows.dedup_by_key(|row| row.0);
+        limit("segments, in number", rows.len(), SEGMENT_COUNT_MAX)?;
+        let numbers = rows.iter().map(|row| row.0).zip(0..).collect();
+        Ok(Table { rows, numbers, last: None })
+    }
+
+    fn pack(&mut self, at: Location, flags: u64) -> Result<Place> {
+        if at.offset == 0 {
+            return Err(bad(at, "is no place of a record"));
+        }
+        let number = match self.last.filter(|last| last.0 == at.segment) {
+            Some((_, number)) => number,
+            None => self.number(at.segment)?,
+        };
+        self.last = Some((at.segment, number));
+        Ok(Place::new(number, at.offset, flags))
+    }
+
+    fn number(&mut self, segment: SegmentId) -> Result<u32> {
+        if let Some(number) = self.numbers.get(&segment) {
+            return Ok(*number);
+        }
+        let number = narrow("segments, in number", self.rows.len())?;
+        self.rows.push((segment, 0));
+        limit("segments, in number", self.rows.len(), SEGMENT_COUNT_MAX)?;
+        self.numbers.insert(segment, number);
+        Ok(number)
+    }
+
+    /// Returns the rows in their order, and for each number the row that it became.
+    fn sorted(self) -> (Vec<(SegmentId, u32)>, Vec<u32>) {
+        let mut ordinals = vec![0; self.rows.len()];
+        let mut rows = Vec::with_capacity(self.rows.len());
+        for (ordinal, (segment, number)) in (0..).zip(&self.numbers) {
+            let number = usize::try_from(*number).unwrap_or(usize::MAX);
+            if let (Some(place), Some((_, len))) = (ordinals.get_mut(number), self.rows.get(number)) {
+                *place = ordinal;
+                rows.push((*segment, *len));
             }
         }
-        rows.append(&mut missing);
-        dedup(&mut rows);
-        limit("segments, in number", rows.len(), SEGMENT_COUNT_MAX)?;
-        Ok(Table { rows })
-    }
-
-    fn pack(&self, at: Location, flags: u64) -> Result<Packed> {
-        let ordinal = self.rows.binary_search_by_key(&at.segment, |row| row.0);
-        match ordinal.map(u32::try_from) {
-            Ok(Ok(ordinal)) if at.offset != 0 => Ok(Packed::new(ordinal, at.offset, flags)),
-            _ => Err(bad(&at.to_string(), "is no place of a record")),
-        }
-    }
-}
-
-/// Leaves one row of each segment: the one with the largest length.
-fn dedup(rows: &mut Vec<(SegmentId, u32)>) {
-    rows.sort_unstable_by_key(|(segment, len)| (*segment, std::cmp::Reverse(*len)));
-    rows.dedup_by_key(|row| row.0);
-}
-
-/// Sorts entries. Mostly they come run by run, from replay, or sorted, from a merge: both cost less.
-fn sort(entries: &mut [Entry]) {
-    if !entries.is_sorted_by_key(|entry| entry.run) {
-        return entries.sort_unstable_by_key(Entry::order);
-    }
-    for run in entries.chunk_by_mut(|left, right| left.run == right.run) {
-        run.sort_unstable_by_key(|entry| (entry.hash, entry.at));
+        (rows, ordinals)
     }
 }
 
@@ -251,7 +259,7 @@ fn limit(what: &'static str, len: usize, max: u64) -> Result<()> {
     if len > max { Err(Error::TooLarge { what, len, max }) } else { Ok(()) }
 }
 
-/// Narrows a number of items that was compared with its limit before.
+/// Narrows a number of items.
 pub(super) fn narrow(what: &'static str, len: usize) -> Result<u32> {
     u32::try_from(len).map_err(|_| Error::TooLarge {
         what,
@@ -260,6 +268,10 @@ pub(super) fn narrow(what: &'static str, len: usize) -> Result<u32> {
     })
 }
 
-fn bad(what: &str, reason: &str) -> Error {
-    Error::BadInput { what: format!("index entry: {what}"), reason: reason.into() }
+fn bad(at: Location, reason: &str) -> Error {
+    Error::BadInput { what: format!("index entry: {at}"), reason: reason.into() }
+}
+
+fn bad_run(run: RunKey, reason: &str) -> Error {
+    Error::BadInput { what: format!("index entry: run {:016x}", run.0), reason: reason.into() }
 }

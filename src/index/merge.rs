@@ -12,30 +12,26 @@ use super::entry::{Entry, RunRow};
 use super::overlay::Overlay;
 use super::view::{Entries, Index};
 
-/// The content of several layers, for an [`IndexBuilder`](super::IndexBuilder): entries and rows in its
-/// order.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Merged {
-    /// Entries, ascending by run, hash and location.
-    pub entries: Vec<Entry>,
-    /// Rows, ascending by run.
-    pub rows: Vec<RunRow>,
+/// The content of several layers, for an [`IndexBuilder`](super::IndexBuilder): rows and entries in its order.
+pub struct Merged<'a, B, R: ?Sized> {
+    layers: Vec<&'a Index<B>>,
+    overlay: Option<&'a Overlay>,
+    target: FileKind,
+    keys: &'a R,
+    rows: Vec<RunRow>,
 }
 
 /// Joins layers, newest first, below an overlay. With target `Base` the layers must be all there are;
 /// with `Delta` something older may lie below them, so `replaces` is kept where it may point there.
 ///
-/// Works run by run, so beyond the result it needs memory only for the rows. Keys of records are read only
-/// where hashes do not settle which entry supersedes which.
-///
 /// # Errors
-/// `BadInput` for layers that do not follow each other; `Damaged`; errors of `keys`.
-pub fn merge<B: AsRef<[u8]>, R: RecordKeys + ?Sized>(
-    layers: &[&Index<B>],
-    overlay: Option<&Overlay>,
+/// `BadInput` for layers that do not follow each other; `Damaged`.
+pub fn merge<'a, B: AsRef<[u8]>, R: RecordKeys + ?Sized>(
+    layers: &[&'a Index<B>],
+    overlay: Option<&'a Overlay>,
     target: FileKind,
-    keys: &R,
-) -> Result<Merged> {
+    keys: &'a R,
+) -> Result<Merged<'a, B, R>> {
     check_layers(layers, overlay, target)?;
     let mut rows: BTreeMap<RunKey, RunRow> = BTreeMap::new();
     for layer in layers.iter().rev() {
@@ -45,17 +41,60 @@ pub fn merge<B: AsRef<[u8]>, R: RecordKeys + ?Sized>(
         }
     }
     rows.extend(overlay.into_iter().flat_map(Overlay::runs).map(|row| (row.run, *row)));
+    let rows = rows.into_values().collect();
+    Ok(Merged { layers: layers.to_vec(), overlay, target, keys, rows })
+}
 
-    let in_files = layers.iter().map(|layer| u64::from(layer.counts().entries)).fold(0, u64::saturating_add);
-    let in_memory = overlay.map_or(0, Overlay::len);
-    let capacity = usize::try_from(in_files).unwrap_or(0).saturating_add(in_memory);
-    let mut entries = Vec::with_capacity(capacity);
-    for run in rows.keys() {
-        for entry in RunMerge::new(layers, overlay, *run, 0, target, keys)? {
-            entries.push(entry?);
+impl<B: AsRef<[u8]>, R: RecordKeys + ?Sized> Merged<'_, B, R> {
+    /// Returns the rows, ascending by run.
+    pub fn rows(&self) -> &[RunRow] {
+        &self.rows
+    }
+
+    /// Returns a number of entries that there are not more of.
+    pub fn len_max(&self) -> u64 {
+        let in_files = self.layers.iter().map(|layer| u64::from(layer.counts().entries));
+        let in_memory = u64::try_from(self.overlay.map_or(0, Overlay::len)).unwrap_or(u64::MAX);
+        in_files.fold(in_memory, u64::saturating_add)
+    }
+
+    /// Joins the entries run by run, ascending by run, hash and location: no memory but for one hash. Keys of records are
+    /// read only where hashes do not settle which entry supersedes which.
+    ///
+    /// An error is the last item: `Damaged`, also where an index file is not in order; errors of `keys`.
+    pub fn entries(&self) -> impl Iterator<Item = Result<Entry>> + '_ {
+        let mut before = None;
+        let mut ended = false;
+        let entries = self.rows.iter().flat_map(|row| self.entries_of(row.run));
+        entries.map_while(move |entry| {
+            let entry = entry.and_then(|entry| match before.replace(entry.order()) {
+                Some(before) if before >= entry.order() => Err(self.disorder()),
+                _ => Ok(entry),
+            });
+            (!std::mem::replace(&mut ended, entry.is_err())).then_some(entry)
+        })
+    }
+
+    fn entries_of(&self, run: RunKey) -> Box<dyn Iterator<Item = Result<Entry>> + '_> {
+        match RunMerge::new(&self.layers, self.overlay, run, 0, self.target, self.keys) {
+            Ok(entries) => Box::new(entries),
+            Err(error) => Box::new(std::iter::once(Err(error))),
         }
     }
-    Ok(Merged { entries, rows: rows.into_values().collect() })
+
+    fn disorder(&self) -> Error {
+        let name = self.layers.first().map_or("index", |layer| layer.name());
+        Error::damaged(Place::whole(name), Damage::Index { what: "order of entries" })
+    }
+}
+
+impl<B, R: ?Sized> fmt::Debug for Merged<'_, B, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Merged")
+            .field("target", &self.target)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
 }
 
 fn check_layers<B: AsRef<[u8]>>(

@@ -13,7 +13,7 @@
 //! layers, [`merge()`] makes one layer of several.
 //!
 //! What this does not do: no writes in place, no deletes but by tombstone, no removal of entries of
-//! segments that are gone (compaction filters [`Merged`] for that), no locks, no caching of records.
+//! segments that are gone (a checkpoint filters [`Merged`] for that), no locks, no caching of records.
 
 use crate::error::Result;
 use crate::id::{Key, Location};
@@ -24,6 +24,7 @@ mod lookup;
 pub mod merge;
 mod names;
 pub mod overlay;
+pub mod pack;
 mod pages;
 mod plan;
 mod probe;
@@ -41,6 +42,7 @@ pub use entry::{Entry, EntryFlags, Found, RunRow, hash_key};
 pub use merge::{Merged, RunMerge, merge};
 pub use names::{Names, Within};
 pub use overlay::{Below, Overlay, OverlayEntry};
+pub use pack::Packed;
 pub use verify::Places;
 pub use view::{Entries, Index};
 

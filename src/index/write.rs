@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::format::index::{PAGE_BYTES, PAGE_DATA_BYTES, PageCrc};
 
 /// Bytes handed to the sink at a time, about.
-const CHUNK_BYTES: usize = 64 * PAGE_BYTES;
+pub(super) const CHUNK_BYTES: usize = 64 * PAGE_BYTES;
 
 /// Receives a file's bytes in order.
 pub(super) type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;

@@ -3,28 +3,24 @@
 
 use std::sync::Arc;
 
+use super::index_file::{IndexFiles, is_temporary};
 use super::inner::replace_file;
 use super::open::{files_of, is_index_damage, parse_index_name, seed_of};
-use super::state::{IndexFile, Keys};
+use super::state::{IndexFile, State};
 use super::txn::Writer;
 use crate::error::Result;
 use crate::format::config::CONFIG_FILE;
 use crate::format::hints;
-use crate::format::index::FileKind;
 use crate::format::segment::file_name;
 use crate::format::sources;
 use crate::id::{CommitId, SegmentId};
-use crate::index::{Covered, Index, IndexBuilder, IndexMeta, Layer, Overlay, merge};
+use crate::index::{Covered, Overlay};
 use crate::limits::DELTAS_MAX;
-use crate::seeded::{self, Bug};
 use crate::segment::dictionary;
 
-/// The name under which an index file is written before it gets its own.
-const TEMP_FILE: &str = "index.tmp";
-
-/// What a checkpoint writes.
+/// What a new layer is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Plan {
+pub(super) enum Plan {
     /// A new base from everything.
     Base,
     /// A delta from the overlay and that many of the newest deltas.
@@ -36,32 +32,24 @@ impl Writer {
     /// deltas are merged so that each is at least twice the next newer one (as in a binary counter), and
     /// all into the base once they are over 1/8 of it.
     pub(super) fn checkpoint(&mut self) -> Result<()> {
-        match self.write_checkpoint() {
+        // After a compaction a new base drops what the old files say of segments that are gone.
+        let plan = if self.state().dead.is_empty() { self.plan() } else { Plan::Base };
+        match self.write_checkpoint(plan) {
             Err(error) if is_index_damage(&error) => {
                 self.forget_index(&error)?;
-                self.write_checkpoint()
+                self.write_checkpoint(Plan::Base)
             }
             written => written,
         }
     }
 
-    fn write_checkpoint(&mut self) -> Result<()> {
+    /// Publishes a new layer as planned.
+    pub(super) fn write_checkpoint(&mut self, plan: Plan) -> Result<()> {
         let commit = self.state().position.link.id;
-        // After a compaction a new base drops what the old files say of segments that are gone.
-        let plan = if self.state().dead.is_empty() { self.plan() } else { Plan::Base };
         let segments = self.segment_table()?;
         self.publish_hints(commit)?;
         let index = self.publish_index(commit, plan, &segments)?;
-        let state = &mut self.working.state;
-        match plan {
-            Plan::Base => state.layers = vec![index],
-            Plan::Delta(merged) => {
-                state.layers.drain(..merged);
-                state.layers.insert(0, index);
-            }
-        }
-        let totals = state.layers.first().map(|newest| newest.totals()).unwrap_or_default();
-        state.overlay = Arc::new(Overlay::new(seed_of(&self.inner.config), totals));
+        self.working.state.put_layer(index, plan, seed_of(&self.inner.config));
         (self.working.tail_records, self.working.tail_bytes) = (0, 0);
         self.inner.publish(&self.working.state);
         self.remove_superseded()
@@ -76,17 +64,7 @@ impl Writer {
         if total.saturating_mul(8) > entries(base) {
             return Plan::Base;
         }
-        let mut merged = 0usize;
-        let mut sum = fresh;
-        for delta in deltas {
-            let keeps = deltas.len().saturating_sub(merged) < DELTAS_MAX;
-            if keeps && sum.saturating_mul(2) < entries(delta) {
-                break;
-            }
-            sum = sum.saturating_add(entries(delta));
-            merged = merged.saturating_add(1);
-        }
-        Plan::Delta(merged)
+        Plan::Delta(state.small_deltas())
     }
 
     /// Lists all segments with the lengths of those that do not grow any more.
@@ -125,26 +103,7 @@ impl Writer {
         plan: Plan,
         segments: &[(SegmentId, u32)],
     ) -> Result<Arc<IndexFile>> {
-        let state = self.state();
-        let (kind, count) = match plan {
-            Plan::Base => (FileKind::Base, state.layers.len()),
-            Plan::Delta(merged) => (FileKind::Delta, merged),
-        };
-        let layers: Vec<&IndexFile> = state.layers.iter().take(count).map(|layer| &**layer).collect();
-        let mut merged = merge(&layers, Some(&state.overlay), kind, &Keys(&state.segments))?;
-        if !state.dead.is_empty() {
-            merged.entries.retain(|entry| !state.dead.contains(&entry.at.segment));
-            merged.rows.retain(|row| row.at.is_none_or(|at| !state.dead.contains(&at.segment)));
-        }
-        let layer = match plan {
-            Plan::Base => Layer::Base,
-            Plan::Delta(merged) => Layer::Delta {
-                base: state.layers.last().map(|base| base.covered().commit).unwrap_or_default(),
-                previous: state.layers.get(merged).map(|layer| layer.covered().commit).unwrap_or_default(),
-                totals: state.overlay.totals(),
-            },
-        };
-        let position = state.position;
+        let position = self.state().position;
         let covered = Covered {
             commit,
             at: position.link.at,
@@ -152,26 +111,8 @@ impl Writer {
             end: position.end,
             next_segment: self.working.next_segment,
         };
-        let config = &self.inner.config;
-        let mut builder = IndexBuilder::from_merged(
-            IndexMeta { store: config.store, seed: seed_of(config), covered, gaps: state.gaps, layer },
-            merged,
-        );
-        builder.segments(segments);
-        let name = kind.file_name(commit);
-        self.vfs.remove(TEMP_FILE)?;
-        let mut file = self.vfs.create_new(TEMP_FILE)?;
-        builder.write(&mut |bytes| file.append(bytes))?;
-        if !seeded::has(Bug::IndexBeforeData) {
-            file.sync()?;
-        }
-        drop(file);
-        self.vfs.rename(TEMP_FILE, &name)?;
-        self.vfs.sync_dir("")?;
-        let file = self.inner.read.open(&name)?;
-        let file =
-            file.ok_or_else(|| crate::error::Error::NoStore { path: self.inner.read.root().join(&name) })?;
-        Index::open(file.map(file.len()?)?, &name, config.store).map(Arc::new)
+        let files = IndexFiles { read: &self.inner.read, vfs: &*self.vfs, config: &self.inner.config };
+        files.publish(self.state(), plan, covered, segments)
     }
 
     /// Removes index and hints files that no layer needs, and what a crash has left of a file that was to be published.
@@ -185,7 +126,7 @@ impl Writer {
             let is_index = parse_index_name(&entry.name).is_some();
             let is_hints = entry.name.strip_prefix("hints.").is_some_and(|rest| rest.parse::<u64>().is_ok());
             let keep = in_use.contains(&entry.name) || entry.name == hints_name;
-            if (is_index || is_hints || is_leftover(&entry.name)) && !keep {
+            if (is_index || is_hints || is_temporary(&entry.name) || is_leftover(&entry.name)) && !keep {
                 self.vfs.remove(&entry.name)?;
             }
         }
@@ -193,11 +134,42 @@ impl Writer {
     }
 }
 
+impl State {
+    /// Returns how many of the newest deltas a new one takes in: those that are not at least twice as large as what is
+    /// newer than they.
+    pub(super) fn small_deltas(&self) -> usize {
+        let (mut sum, mut merged) = (u64::try_from(self.overlay.len()).unwrap_or(u64::MAX), 0usize);
+        let (_, deltas) = self.layers.split_last().unzip();
+        let deltas = deltas.unwrap_or_default();
+        for delta in deltas {
+            let keeps = deltas.len().saturating_sub(merged) < DELTAS_MAX;
+            let entries = u64::from(delta.counts().entries);
+            if keeps && sum.saturating_mul(2) < entries {
+                break;
+            }
+            sum = sum.saturating_add(entries);
+            merged = merged.saturating_add(1);
+        }
+        merged
+    }
+
+    /// Puts a new layer in the place of those that it was made of.
+    pub(super) fn put_layer(&mut self, index: Arc<IndexFile>, plan: Plan, seed: u64) {
+        self.overlay = Arc::new(Overlay::new(seed, index.totals()));
+        match plan {
+            Plan::Base => self.layers = vec![index],
+            Plan::Delta(merged) => {
+                self.layers.drain(..merged);
+                self.layers.insert(0, index);
+            }
+        }
+    }
+}
+
 /// Tells whether a file is the first half of a publication: of ours, and never given its name.
 fn is_leftover(name: &str) -> bool {
     let Some(name) = name.strip_suffix(".tmp") else { return false };
-    name == "index"
-        || name == CONFIG_FILE
+    name == CONFIG_FILE
         || name.starts_with("hints.")
         || sources::is_file_name(name)
         || dictionary::parse_file_name(name).is_some()

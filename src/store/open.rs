@@ -228,7 +228,7 @@ fn load_state(
     let dead = Arc::new(dead);
     let state = State { position, layers, overlay, segments: segments.clone(), dead, gaps };
     let mut working = Working::new(state, hints);
-    let mut replay = Replay::new(&mut working);
+    let mut replay = Replay::new(&mut working, None);
     let mut position = position;
     let mut gaps = 0;
     let names = files_of(&beside).map(|entry| entry.name.as_str());

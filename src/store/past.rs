@@ -41,7 +41,7 @@ impl View {
         };
         let mut working = Working::new(state, None);
         let mut position = LogPosition::default();
-        let replay = Replay::new(&mut working);
+        let replay = Replay::new(&mut working, None);
         let pending = Vec::new();
         let mut past = Past { replay, until: commit, pending, reached: position, rewritten: None };
         let gaps = read_log(&now.segments, &mut position, Look, &mut past)?;

@@ -1,6 +1,7 @@
 //! Applies the log to a state: what opening does with the part that no index covers.
 
 use super::log::{LogPosition, LogSink, Survey, Transaction};
+use super::rebuild::Aside;
 use super::stage::Change;
 use super::working::Working;
 use crate::error::{Damage, Place, Result};
@@ -29,6 +30,7 @@ fn place(at: Location) -> Place {
 /// Applies transactions to a state.
 pub(crate) struct Replay<'w> {
     working: &'w mut Working,
+    aside: Option<Aside<'w>>,
     /// Of the transaction that is being applied.
     count: u64,
     bytes: u64,
@@ -71,9 +73,9 @@ impl Survey for Look {
 }
 
 impl<'w> Replay<'w> {
-    /// Goes on from a state.
-    pub(crate) fn new(working: &'w mut Working) -> Replay<'w> {
-        Replay { working, count: 0, bytes: 0, notices: Vec::new(), more: 0 }
+    /// Goes on from a state. With `aside` it does not hold in memory all that comes.
+    pub(super) fn new(working: &'w mut Working, aside: Option<Aside<'w>>) -> Replay<'w> {
+        Replay { working, aside, count: 0, bytes: 0, notices: Vec::new(), more: 0 }
     }
 
     /// Returns what was noticed.
@@ -97,6 +99,9 @@ impl<'w> Replay<'w> {
 impl LogSink<Vec<Seen>> for Replay<'_> {
     fn committed(&mut self, notes: Vec<Seen>) -> Result<()> {
         for Seen { at, head, kind, file_len, lost } in notes {
+            if self.aside.as_ref().is_some_and(|aside| aside.dead.contains(&at.segment)) {
+                continue;
+            }
             let key = head.key();
             let found = self.working.state.locate(&key)?;
             let before = found.map(|found| self.working.before(found)).transpose()?;
@@ -104,6 +109,9 @@ impl LogSink<Vec<Seen>> for Replay<'_> {
             self.bytes = self.bytes.saturating_add(head.size.into());
             let stored_len = head.size;
             self.working.apply(&Change { key, at, stored_len, file_len, kind, lost, before })?;
+            if let Some(aside) = &mut self.aside {
+                aside.relieve(self.working)?;
+            }
         }
         Ok(())
     }

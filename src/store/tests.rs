@@ -17,6 +17,7 @@ mod large;
 mod lead;
 mod many;
 mod proof;
+mod rebuild;
 mod repair;
 mod runs;
 mod segments;

@@ -198,7 +198,16 @@ fn exercise(bytes: &[u8], log: &Log, objects: &[ObjectKey]) -> usize {
     answers += index.segments().count() + index.runs().count();
     let overlay = Overlay::new(TEST_SEED, index.totals());
     if let Ok(merged) = merge(&[&index], Some(&overlay), FileKind::Base, log) {
-        answers += usize::from(IndexBuilder::from_merged(base_meta(2), merged).build().is_ok());
+        let mut builder = IndexBuilder::new(base_meta(2));
+        for row in merged.rows() {
+            builder.run(*row);
+        }
+        let mut bytes = Vec::new();
+        let packed = builder.pack(merged.entries(), &mut |more| {
+            bytes.extend_from_slice(more);
+            Ok(())
+        });
+        answers += usize::from(packed.and_then(|packed| packed.write(&bytes, 2, &mut |_| Ok(()))).is_ok());
     }
     answers
 }

@@ -99,10 +99,10 @@ impl Stack {
         live.map(|(key, _)| part(&key.object)).collect::<BTreeSet<_>>().len() as u64
     }
 
-    fn publish(&mut self, layer: Layer, merged: Merged) {
+    fn publish(&mut self, layer: Layer, (rows, entries): (Vec<RunRow>, Vec<Entry>)) {
         self.commit += 1;
         let meta = IndexMeta { layer, ..base_meta(self.commit) };
-        let bytes = IndexBuilder::from_merged(meta, merged).build().expect("valid");
+        let bytes = built(meta, &rows, &entries);
         let index = Index::open(bytes, "index", STORE).expect("intact");
         let found = problems(&index);
         assert!(found.is_empty(), "{found:?}");
@@ -117,7 +117,10 @@ impl Stack {
         }
         let keep = keep.max(1);
         let newer: Vec<_> = self.layers[keep.min(self.layers.len())..].iter().rev().collect();
-        let merged = merge(&newer, Some(&self.overlay), FileKind::Delta, &self.log).expect("intact");
+        let merged = merge(&newer, Some(&self.overlay), FileKind::Delta, &self.log)
+            .as_ref()
+            .map(collected)
+            .expect("intact");
         self.layers.truncate(keep);
         let commit = |index: &Index<_>| index.covered().commit;
         let (base, previous) = (commit(&self.layers[0]), commit(self.layers.last().expect("kept")));
@@ -125,7 +128,8 @@ impl Stack {
     }
 
     fn publish_base(&mut self) {
-        let merged = merge(&self.layers(), Some(&self.overlay), FileKind::Base, &self.log).expect("intact");
+        let merged = merge(&self.layers(), Some(&self.overlay), FileKind::Base, &self.log);
+        let merged = merged.as_ref().map(collected).expect("intact");
         self.layers.clear();
         self.publish(Layer::Base, merged);
         let ids = self.ids(|object| object.0[..8].to_vec());

@@ -78,6 +78,41 @@ pub(super) fn base_of(keys: &[Key]) -> (Vec<u8>, Log) {
     (builder.build().expect("valid"), log)
 }
 
+/// The content of layers, in memory.
+pub(super) fn collected<B: AsRef<[u8]>>(merged: &Merged<'_, B, Log>) -> (Vec<RunRow>, Vec<Entry>) {
+    let entries: Vec<Entry> = merged.entries().collect::<Result<_>>().expect("intact");
+    assert!(entries.len() as u64 <= merged.len_max());
+    (merged.rows().to_vec(), entries)
+}
+
+/// An index of entries that are in order. However few are sorted at a time, its bytes are the same.
+pub(super) fn built(meta: IndexMeta, rows: &[RunRow], entries: &[Entry]) -> Vec<u8> {
+    let mut builder = IndexBuilder::new(meta);
+    for row in rows {
+        builder.run(*row);
+    }
+    let mut bytes = Vec::new();
+    let packed = builder.clone().pack(entries.iter().copied().map(Ok), &mut |more| {
+        bytes.extend_from_slice(more);
+        Ok(())
+    });
+    let packed = packed.expect("valid");
+    for entry in entries {
+        builder.entry(*entry);
+    }
+    let whole = builder.build().expect("valid");
+    for part in [1, 2, 7] {
+        let mut file = Vec::new();
+        let written = packed.write(&bytes, part, &mut |more| {
+            file.extend_from_slice(more);
+            Ok(())
+        });
+        written.expect("valid");
+        assert!(file == whole, "{part} at a time");
+    }
+    whole
+}
+
 pub(super) fn open(bytes: &[u8]) -> Result<Index<&[u8]>> {
     Index::open(bytes, "index.1", STORE)
 }

@@ -7,9 +7,12 @@ use super::{FileRepair, RepairReport};
 use crate::error::Result;
 use crate::format::config::{self, CONFIG_FILE};
 use crate::id::CommitId;
+use crate::limits::REBUILD_MAX_RECORDS;
 use crate::segment::dictionary;
+use crate::store::checkpoint::Plan as Layers;
+use crate::store::index_file::IndexFiles;
 use crate::store::inner::{DATA_DIR, publish_dictionary, replace_file};
-use crate::store::open::{UseIndex, load};
+use crate::store::rebuild::rebuild;
 use crate::store::txn::Writer;
 use crate::vfs::Vfs;
 
@@ -91,14 +94,15 @@ impl Writer {
     pub(super) fn rebuild_index(&mut self) -> Result<()> {
         self.rollback()?;
         self.segment = None;
-        let loaded = load(&self.inner.read, UseIndex::Never, true)?;
-        let before = std::mem::replace(&mut self.working, loaded.working);
+        let files = IndexFiles { read: &self.inner.read, vfs: &*self.vfs, config: &self.inner.config };
+        let working = rebuild(files, &self.working.state.dead, REBUILD_MAX_RECORDS)?;
+        let before = std::mem::replace(&mut self.working, working);
         self.working.goes_on_from(&before);
         self.working.seal_all(&self.inner);
-        self.inner.publish(&self.working.state);
         if self.state().position.link.id == CommitId(0) {
+            self.inner.publish(&self.working.state);
             return Ok(());
         }
-        self.checkpoint()
+        self.write_checkpoint(Layers::Base)
     }
 }

@@ -67,7 +67,7 @@ impl Output {
     /// Takes the process's standard output.
     ///
     /// # Errors
-    /// `Io` if the system gives no random number for the run's id.
+    /// `Io` if the system gives no file for it, or no random number for the run's id.
     pub(crate) fn stdout(command: &'static str, json: bool, console: Console) -> Result<Output> {
         let terminal = io::stdout().is_terminal();
         let mut id = [0u8; 16];
@@ -76,7 +76,7 @@ impl Output {
                 Error::io("read", "the random number source", io::Error::other(error.to_string()))
             })?;
         }
-        let sink = Box::new(BufWriter::with_capacity(1 << 16, io::stdout()));
+        let sink = Box::new(BufWriter::with_capacity(1 << 16, crate::vfs::standard::output()?));
         Ok(Output::to(sink, command, json, terminal, StoreId(id).to_string(), console))
     }
 

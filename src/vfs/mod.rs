@@ -292,6 +292,7 @@ pub mod fault;
 pub mod frozen;
 pub mod map;
 pub mod mem;
+pub mod standard;
 pub mod tree;
 
 pub use map::prefetch;

@@ -48,6 +48,55 @@ fn s10_a_lost_output_ends_it_at_once_with_exit_4_and_the_record_is_kept() {
     assert_eq!(dir.command(&["manifest"]).stdout(full).output().unwrap().status.code(), Some(4));
 }
 
+/// The standard library takes a write for a success that the system refuses because standard output is not open for writing: all
+/// that the command had to say was gone, and the exit code was 0.
+#[test]
+fn s10_an_output_that_is_not_open_for_writing_is_lost_whatever_the_command() {
+    let dir = store(1, 5);
+    let id = id(1);
+    for args in [
+        &["--json", "check"][..],
+        &["check"],
+        &["--json", "manifest"],
+        &["manifest"],
+        &["--json", "repair"],
+        &["get", &id],
+        &["history", &id],
+        &["runs"],
+        &["stats"],
+        &["dump", "1"],
+        &["restore", "--bundles", "-"],
+        &["--json", "compact"],
+        &["man"],
+    ] {
+        let unwritable = fs::File::open("/dev/null").unwrap();
+        let output = dir.command(args).stdout(unwritable).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{args:?}: {told}");
+        assert!(told.contains("standard output") && !told.contains("panic"), "{args:?}: {told}");
+    }
+}
+
+/// Before `main` the runtime has opened `/dev/null` where an output is closed, for reading and writing: as daemons do it for
+/// themselves, and Python's `subprocess.DEVNULL` for its children, who want the exit code only. So the two cannot be told apart.
+#[test]
+fn s10_an_output_that_is_closed_counts_as_dev_null() {
+    let dir = store(1, 5);
+    let closed = |args: &[&str]| {
+        let command = dir.command(args);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec \"$0\" \"$@\" >&-"]).arg(command.get_program()).args(command.get_args());
+        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let out = shell.stderr(Stdio::null()).status().unwrap().code();
+        let null = fs::File::options().read(true).write(true).open("/dev/null").unwrap();
+        assert_eq!(dir.command(args).stdout(null).stderr(Stdio::null()).status().unwrap().code(), out);
+        out
+    };
+    assert_eq!(closed(&["--json", "check"]), Some(0));
+    super::damage_at(&dir, super::middle(&dir, 1));
+    assert_eq!(closed(&["--json", "check"]), Some(1));
+}
+
 #[test]
 fn s11_a_signal_ends_the_stream_with_a_checkpoint_and_an_end() {
     let dir = store(6, 400);

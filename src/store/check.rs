@@ -1,6 +1,7 @@
 //! Verifies a store. Takes the reading half of the file system, so it cannot write. Beside a writer it judges the committed
 //! state that it loads, and nothing that comes after it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,9 +53,9 @@ const UNLINK_POLL: Duration = Duration::from_millis(5);
 /// Memory: a few pieces of a mebibyte for each thread, and at most 8 MiB of what is to be told of one transaction, as long as
 /// the store has its index. Without one the log is replayed into memory first.
 ///
-/// What only a whole pass can tell is left out where a part is read (`from`, `shard`, `skip`, `deadline`): that the index as a
-/// whole has entries too many though its hints agree with the log, and, without an index, that a COMMIT follows one in a
-/// segment that is gone.
+/// What only a whole pass can tell is left out where a part is read (`from`, `shard`, `skip`, `deadline`): that a COMMIT which
+/// no index covers follows one in a segment that is gone. That takes the last COMMIT that lists the live segments. An entry too
+/// many of the index is named at its segment by the part that reads it, where a whole check names the index only.
 ///
 /// # Errors
 /// `NoStore`, `UnsupportedVersion`, `Cancelled`, or the sink's error. Damage is a finding, not an error, and so is what the
@@ -135,7 +136,10 @@ fn read(
     let bytes = reads.iter().map(|(_, _, len)| u64::from(*len)).fold(0, u64::saturating_add);
     let CheckOptions { level, records, judge, .. } = *options;
     let survey = Inspect { state, level, records, judge, stop };
-    let mut pass = Pass::new(state, report, stop, &scope.skipped, &hints.segments, bytes);
+    // That these agree proves nothing of a segment by itself: a part counts what the index has there.
+    let (is_part, none) = (!scope.is_whole() || options.deadline.is_some(), BTreeMap::new());
+    let noted = if is_part { &none } else { &hints.segments };
+    let mut pass = Pass::new(state, report, stop, &scope.skipped, noted, bytes);
     let whole = std::thread::scope(|threads| {
         let mut source = Ahead::start(threads, &survey, &state.segments, jobs, reads);
         let mut position = LogPosition::default();

@@ -79,6 +79,13 @@ impl<'c> Claims<'c> {
         Ok(None)
     }
 
+    /// Returns all claims of a place that [`next`](Claims::next) has just returned one of: they are more where the index has
+    /// entries too many.
+    pub(super) fn here(&self, at: Location) -> Vec<Claim> {
+        let first = self.kept.partition_point(|claim| claim.at < at);
+        self.kept.iter().skip(first).take_while(|claim| claim.at == at).copied().collect()
+    }
+
     /// Returns how many claims there are in a segment. The first answer takes a pass over the index, and a few bytes for each
     /// segment from then on. `None` if damage in the index hides it.
     pub(super) fn in_segment(&mut self, segment: SegmentId) -> Result<Option<Claimed>> {

@@ -29,7 +29,7 @@ pub(super) struct Pass<'p, 'r> {
     seen: Claimed,
     /// Entries that no record backs were told of, or damage hides what the index has.
     is_doubtful: bool,
-    /// What the writer of the index noted of the segments.
+    /// What the writer of the index noted of the segments; nothing if that is not to be gone by.
     hints: &'p BTreeMap<u32, SegmentHints>,
     /// Segments in which bytes are no records.
     torn: BTreeSet<SegmentId>,
@@ -146,7 +146,7 @@ impl<'p, 'r> Pass<'p, 'r> {
     fn is_of(&self, key: &Key, claim: &Claim) -> bool {
         let is_run = claim.kind == RecordKind::Run;
         let hash = |key: &Key| hash_key(&key.object, self.state.overlay.seed());
-        key.run == claim.run && (is_run || hash(key) == claim.hash)
+        key.run == claim.run && (if is_run { key.is_run() } else { hash(key) == claim.hash })
     }
 
     /// Returns where a segment ends if the index knows it to be longer. That is no damage by itself: what a writer abandons at
@@ -218,10 +218,13 @@ impl<'p, 'r> Pass<'p, 'r> {
         let mut wrong = 0u64;
         while let Some(claim) = self.claims.next(next, until)? {
             self.stop.check()?;
-            if !keys.key_at(claim.at)?.is_some_and(|key| self.is_of(&key, &claim)) {
-                wrong = wrong.saturating_add(1);
-                self.is_doubtful = true;
-                self.report.add(&Finding::unbacked(&claim))?;
+            let key = keys.key_at(claim.at)?;
+            for claim in self.claims.here(claim.at) {
+                if !key.is_some_and(|key| self.is_of(&key, &claim)) {
+                    wrong = wrong.saturating_add(1);
+                    self.is_doubtful = true;
+                    self.report.add(&Finding::unbacked(&claim))?;
+                }
             }
             next = Location { offset: claim.at.offset.saturating_add(1), ..claim.at };
         }

@@ -8,12 +8,16 @@ use super::*;
 use crate::error::Result;
 use crate::format::hints;
 use crate::id::{Location, SegmentId};
+use crate::index::{EntryFlags, OverlayEntry};
 use crate::progress::Stop;
 use crate::store::check::{
     CheckOptions, CheckSink, Finding, Moment, RecordReport, SegmentReport, Shard, check, judge, load_frozen,
 };
+use crate::store::checkpoint::Plan;
 use crate::store::compact::CompactOptions;
-use crate::vfs::ReadVfs;
+use crate::store::index_file::IndexFiles;
+use crate::store::open::{Loaded, UseIndex, load};
+use crate::vfs::{ReadVfs, Vfs};
 
 /// Small segments, of which some are damaged, one is missing and one has no header.
 pub(super) fn many_segments() -> Mem {
@@ -158,6 +162,53 @@ fn what_was_found_damaged_before_is_read_again_in_its_order() {
         run_check(&mem, &CheckOptions { from, again: Some(&again), deadline: long_ago, ..ALL });
     assert_eq!(lines.ends.iter().map(|end| end.segment.0).collect::<Vec<_>>(), [2, 3, 8]);
     assert!(summary.cursor > from, "each run comes further");
+}
+
+/// An entry too many of the index, which names the place of a record that is not its own, was seen by a check of the whole only:
+/// each part had as many bytes of live records as the hints said.
+#[test]
+fn an_entry_too_many_of_the_index_is_found_by_the_part_that_has_its_segment() {
+    // Of the run's own record, and of one that was superseded.
+    for offset in [96, 148] {
+        let (mem, store) = create(512);
+        for part in 0..4 {
+            let mut writer = writer(&store);
+            for number in 0..4 {
+                put(&mut writer, number, 1, format!("{part} {number}").as_bytes());
+            }
+            writer.commit().unwrap();
+            writer.close().unwrap();
+        }
+        let first = SegmentId(1);
+        enter_too_much(&mem, Location { segment: first, offset });
+        let (lines, summary) = run_check(&mem, &ALL);
+        assert_eq!(summary.damage, 1, "{:?}", lines.log);
+        assert!(lines.places.contains(&(1, offset.into())), "{offset}");
+        for of in 2..=4 {
+            for index in 1..=of {
+                let shard = Shard::new(index, of).unwrap();
+                let (lines, summary) = run_check(&mem, &CheckOptions { shard: Some(shard), ..ALL });
+                assert_eq!(summary.damage, u64::from(shard.has(first)), "{index}/{of}: {:?}", lines.log);
+            }
+        }
+    }
+}
+
+/// Publishes the index again with one entry more.
+fn enter_too_much(mem: &Mem, at: Location) {
+    let vfs: Arc<dyn Vfs> = Arc::new(mem.clone());
+    let read = vfs.clone().as_read();
+    let Loaded { config, working, .. } = load(&read, UseIndex::Newest, true).unwrap();
+    let mut state = working.state;
+    let newest = state.layers[0].clone();
+    let overlay = Arc::make_mut(&mut state.overlay);
+    overlay.seed_run(newest.run(run(1)).unwrap().unwrap());
+    let entry = OverlayEntry { at, flags: EntryFlags::default(), stored_len: 1, file_len: 1 };
+    overlay.put(Key::new(ObjectKey::of(b"malware--of-nobody"), run(1)), entry, None);
+    let segments = newest.segments().map(|row| row.map(|(id, len)| (id, len.unwrap_or(0))));
+    let segments: Vec<_> = segments.collect::<Result<_>>().unwrap();
+    let files = IndexFiles { read: &read, vfs: &*vfs, config: &config };
+    files.publish(&state, Plan::Base, newest.covered(), &segments).unwrap();
 }
 
 /// What a writer published after the check had loaded its state was called "not in use".

@@ -126,6 +126,33 @@ fn a_file_to_which_nothing_was_written_yet_begins_from_the_start() {
     }
 }
 
+/// Who kept the output of the last run only, and not of all in one file, had the number of damaged places of the runs before and
+/// not their segments: after a repair each run that went on ended with exit code 1, until one began anew.
+#[test]
+fn damage_of_earlier_runs_is_forgotten_once_repaired_where_only_the_last_output_is_kept() {
+    let dir = store(5, 5);
+    let places = [1, 3].map(|number| super::middle(&dir, number));
+    for at in places {
+        super::damage_at(&dir, at);
+    }
+    let file = dir.path("results");
+    fs::write(&file, "").unwrap();
+    let replace = |code: i32, more: &[&str]| {
+        let new = dir.expect(code, &[&["--json", "check", "--resume", text(&file)], more].concat());
+        fs::write(&file, &new).unwrap();
+        units_of(&new)
+    };
+    let one = ["--max-duration", "0"];
+    for known in [1, 1, 2, 2] {
+        assert_eq!(end(&replace(1, &one))["known_bad"], known);
+    }
+    dir.expect(1, &["repair"]);
+    let last = replace(0, &[]);
+    let first = of_type(&last, "checkpoint")[0];
+    assert_eq!(first["again"], serde_json::json!([{ "seg": 1, "bad": 1 }, { "seg": 3, "bad": 1 }]));
+    assert_eq!((&end(&last)["known_bad"], &end(&last)["exit"]), (&0.into(), &0.into()));
+}
+
 /// The damage that a run had found was carried from run to run as a number. So after a repair each run that went on from there
 /// still ended with exit code 1, for damage that was nowhere.
 #[test]

@@ -11,7 +11,7 @@ use crate::format::crc::Crc32;
 use crate::vfs::{Kind, tree};
 
 use super::super::output::LINE_MAX_BYTES;
-use super::units::Done;
+use super::units::{Again, Done};
 
 /// How a stream begins. No other unit holds these bytes, as in a text the quotes would have a backslash before them. So
 /// where a run was appended to one that was cut within a line, it is found all the same.
@@ -38,6 +38,7 @@ pub(super) struct Unit {
     pub(super) resumed: Option<String>,
     pub(super) cursor: Option<Cursor>,
     pub(super) done: Option<Done>,
+    pub(super) again: Option<Vec<Again>>,
     pub(super) file: Option<String>,
     pub(super) seg: Option<u32>,
     pub(super) state: Option<String>,

@@ -83,6 +83,9 @@ impl Before {
         if let Some(done) = unit.done {
             self.done = done;
             self.cursor = unit.cursor.map(|at| Location { segment: SegmentId(at.seg), offset: at.off });
+            for known in unit.again.iter().flatten() {
+                self.bad.entry(SegmentId(known.seg)).or_insert(known.bad);
+            }
         }
     }
 

@@ -27,9 +27,13 @@ use super::resume::Before;
 use super::scan::{Scan, Task, Tell};
 use super::states::{STATES, Verdict};
 use super::tally::Tally;
-use super::units::{BeginUnit, CheckpointUnit, Done, EndUnit, ObjectUnit, ResultUnit, SegmentUnit, state_of};
+use super::units::{
+    Again, BeginUnit, CheckpointUnit, Done, EndUnit, ObjectUnit, ResultUnit, SegmentUnit, state_of,
+};
 use super::wrong::Wrong;
 
+/// Most segments to read again that a checkpoint names; more are counted. A line is 64 KiB at most.
+const AGAIN_MAX: usize = 1000;
 /// How often the record is written while segments go by.
 const SAVE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -276,7 +280,10 @@ impl Sink<'_> {
     /// Tells from where a later run may go on.
     fn checkpoint(&self) -> Result<()> {
         let Some(begin) = &self.begun else { return Ok(()) };
-        let unit = CheckpointUnit { cursor: self.cursor.into(), r#gen: begin.end.into(), done: self.done() };
+        let again = self.again.iter().take(AGAIN_MAX).map(|(id, bad)| Again { seg: id.0, bad: *bad });
+        let again = again.collect();
+        let (cursor, done) = (self.cursor.into(), self.done());
+        let unit = CheckpointUnit { cursor, r#gen: begin.end.into(), done, again };
         self.context.out.unit("checkpoint", &unit)
     }
 

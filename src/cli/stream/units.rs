@@ -122,6 +122,16 @@ pub(crate) struct CheckpointUnit {
     pub(super) cursor: At,
     pub(super) r#gen: At,
     pub(super) done: Done,
+    /// Damaged segments of runs before that this one has not read again yet: so its output says all by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) again: Vec<Again>,
+}
+
+/// A segment that was found damaged, and at how many places.
+#[derive(Serialize, serde::Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Again {
+    pub(crate) seg: u32,
+    pub(crate) bad: u64,
 }
 
 /// What was done up to a checkpoint, in this run and in those that it goes on from.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::open::load_true_config;
+use super::identity::load_true_config;
 use crate::error::{Damage, Error, Result};
 use crate::format::commit;
 use crate::format::put::{self, PutKind};

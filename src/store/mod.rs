@@ -25,6 +25,7 @@ mod checkpoint;
 pub mod compact;
 mod compare;
 pub mod dump;
+mod identity;
 mod index_file;
 mod inner;
 mod lead;

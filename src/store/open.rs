@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::identity::{load_config, load_true_config};
 use super::inner::{DATA_DIR, share_readers};
 use super::log::{LogPosition, read_log_up_to};
 use super::proof::Proof;
@@ -10,11 +11,11 @@ use super::replay::{Look, Replay};
 use super::state::{IndexFile, State};
 use super::working::Working;
 use crate::error::{Damage, Error, Place, Result};
-use crate::format::config::{self, CONFIG_FILE, CONFIG_MAX_BYTES, Config};
+use crate::format::config::Config;
 use crate::format::hints;
 use crate::format::index::FileKind;
-use crate::format::segment::{self, CommitLink, SegmentHeader};
-use crate::id::{CommitId, SegmentId, StoreId};
+use crate::format::segment::{self, CommitLink};
+use crate::id::{CommitId, SegmentId};
 use crate::index::{Index, Overlay};
 use crate::segment::Segments;
 use crate::vfs::{DirEntry, Kind, Lock, ReadVfs};
@@ -87,66 +88,20 @@ pub(crate) fn load(vfs: &Arc<dyn ReadVfs>, use_index: UseIndex, use_hints: bool)
     }
 }
 
-/// Reads the config file, or what the segments say of it.
-pub(crate) fn load_config(vfs: &Arc<dyn ReadVfs>, notices: &mut Vec<String>) -> Result<Config> {
-    let damage = match vfs.read(CONFIG_FILE, CONFIG_MAX_BYTES) {
-        Ok(Some(bytes)) => match config::decode(&bytes) {
-            Ok(config) => return Ok(config),
-            Err(error @ Error::Damaged { .. }) => error,
-            Err(other) => return Err(other),
-        },
-        Ok(None) => Error::damaged(Place::whole(CONFIG_FILE), Damage::Missing),
-        Err(Error::TooLarge { len, .. }) => {
-            Error::damaged(Place::whole(CONFIG_FILE), Damage::Field { what: "config size", value: len })
-        }
-        Err(other) => return Err(other),
-    };
-    let Some(config) = config_of_segments(&**vfs, None)? else {
-        // A config that is there but damaged is no sign that there is no store.
-        let is_missing = matches!(&damage, Error::Damaged { damage: Damage::Missing, .. });
-        return Err(if is_missing { Error::NoStore { path: vfs.root().to_path_buf() } } else { damage });
-    };
-    notices.push(format!("{damage}; using what the segments say"));
-    Ok(config)
-}
-
-/// Reads the config, and holds it against the segments: one that is intact but another store's would make all of
-/// them foreign. One positioned read for each segment up to the first that agrees.
+/// Loads what the log says, without hints, but that these segments are never left out.
 ///
 /// # Errors
-/// As for [`load_config`].
-pub(crate) fn load_true_config(vfs: &Arc<dyn ReadVfs>, notices: &mut Vec<String>) -> Result<Config> {
-    let config = load_config(vfs, notices)?;
-    let Some(other) = config_of_segments(&**vfs, Some(config.store))? else { return Ok(config) };
-    if other.store == config.store {
-        return Ok(config);
-    }
-    notices.push(format!("config is of store {}; using what the segments say", config.store));
-    Ok(other)
-}
-
-/// Reads what the segments say of their store: the one that is `expected` if any belongs to it, else the one
-/// that most belong to.
-fn config_of_segments(vfs: &dyn ReadVfs, expected: Option<StoreId>) -> Result<Option<Config>> {
-    let mut found: Vec<(Config, usize)> = Vec::new();
-    for id in list_segments(vfs)? {
-        let Some(file) = vfs.open(&segment::file_name(id))? else { continue };
-        let mut bytes = [0u8; segment::HEADER_BYTES];
-        let got = file.read_at(&mut bytes, 0)?;
-        let Ok(header) = segment::decode(bytes.get(..got).unwrap_or_default(), id, None) else { continue };
-        let SegmentHeader { store, segment_size, compressed, .. } = header;
-        let config = Config { store, segment_size, compressed };
-        if expected == Some(store) {
-            return Ok(Some(config));
-        }
-        match found.iter_mut().find(|(other, _)| other.store == store) {
-            Some((_, count)) => *count = count.saturating_add(1),
-            None => found.push((config, 1)),
+/// As of [`load`].
+pub(super) fn load_keeping(vfs: &Arc<dyn ReadVfs>, kept: BTreeSet<SegmentId>) -> Result<Loaded> {
+    let mut loaded = load(vfs, UseIndex::Never, false)?;
+    if !loaded.working.state.dead.is_disjoint(&kept) {
+        let apart = Apart { kept, hidden: BTreeSet::new() };
+        let (config, mut notices) = (loaded.config, Vec::new());
+        if let Some(working) = load_apart(vfs, config, (UseIndex::Never, false), &apart, &mut notices)? {
+            (loaded.working, loaded.notices) = (working, notices);
         }
     }
-    // Of equal numbers the first: it is the oldest.
-    found.reverse();
-    Ok(found.into_iter().max_by_key(|(_, count)| *count).map(|(config, _)| config))
+    Ok(loaded)
 }
 
 /// Lists the segments, ascending.
@@ -188,10 +143,36 @@ fn load_state(
     use_hints: bool,
     notices: &mut Vec<String>,
 ) -> Result<Option<Working>> {
+    let before = notices.len();
+    let loaded = load_apart(vfs, config, (use_index, use_hints), &Apart::default(), notices)?;
+    let Some(working) = loaded.as_ref().filter(|working| working.is_disputed) else { return Ok(loaded) };
+    // What a COMMIT says counts only if its segment is not left out by a later one.
+    let apart = Apart { hidden: (*working.state.dead).clone(), kept: BTreeSet::new() };
+    notices.truncate(before);
+    load_apart(vfs, config, (use_index, use_hints), &apart, notices)
+}
+
+/// Segments of which the COMMITs do not say what becomes of them.
+#[derive(Default)]
+struct Apart {
+    /// They are left out, and so is what stands in them.
+    hidden: BTreeSet<SegmentId>,
+    /// They stay.
+    kept: BTreeSet<SegmentId>,
+}
+
+fn load_apart(
+    vfs: &Arc<dyn ReadVfs>,
+    config: Config,
+    (use_index, use_hints): (UseIndex, bool),
+    apart: &Apart,
+    notices: &mut Vec<String>,
+) -> Result<Option<Working>> {
     let beside = vfs.list("")?.unwrap_or_default();
     let files = files_of(&beside).filter_map(|entry| parse_index_name(&entry.name)).collect();
     // The segments are listed after the index: a segment that the index names exists by then.
-    let ids = list_segments(&**vfs)?;
+    let mut ids = list_segments(&**vfs)?;
+    ids.retain(|id| !apart.hidden.contains(id));
     let layers = match use_index {
         UseIndex::Never => Vec::new(),
         UseIndex::Newest => match open_layers(vfs, config, files, ids.is_empty(), notices)? {
@@ -203,12 +184,13 @@ fn load_state(
     let hints = if use_hints {
         match load_hints(vfs, config, covered.commit, notices)? {
             Some(hints) => Some(hints),
-            None => return load_state(vfs, config, UseIndex::Never, true, notices),
+            None => return load_apart(vfs, config, (UseIndex::Never, true), apart, notices),
         }
     } else {
         None
     };
-    let (ids, dead) = split_dead(vfs, config, ids, &layers)?;
+    let (ids, mut dead) = split_dead(vfs, config, ids, &layers)?;
+    dead.extend(&apart.hidden);
     let (active, sealed_len) = active_segment(vfs, &layers, &ids)?;
     // Where the index reaches the end of the last segment, and that one is sealed, nothing can have come since.
     let has_tail = sealed_len != Some(covered.end) || ids.last() != Some(&covered.at.segment);
@@ -227,7 +209,7 @@ fn load_state(
     let gaps = layers.first().map_or(0, |layer| layer.gaps());
     let dead = Arc::new(dead);
     let state = State { position, layers, overlay, segments: segments.clone(), dead, gaps };
-    let mut working = Working::new(state, hints);
+    let mut working = Working { kept: apart.kept.clone(), ..Working::new(state, hints) };
     let mut replay = Replay::new(&mut working, None);
     let mut position = position;
     let mut gaps = 0;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::identity::load_true_config;
 use super::log::{LogPosition, LogSink, Transaction, read_log};
-use super::open::{load_true_config, seed_of};
+use super::open::seed_of;
 use super::replay::{Look, Replay, Seen};
 use super::state::State;
 use super::view::View;

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use super::checkpoint::Plan;
 use super::index_file::IndexFiles;
-use super::log::{LogPosition, read_log};
-use super::open::{list_segments, seed_of};
+use super::log::{LogPosition, read_log_up_to};
+use super::open::{files_of, list_segments, seed_of};
+use super::proof::Proof;
 use super::replay::{Look, Replay};
 use super::state::State;
 use super::working::Working;
@@ -59,20 +60,33 @@ pub(super) fn rebuild(
     dead: &BTreeSet<SegmentId>,
     records_max: usize,
 ) -> Result<Working> {
-    let working = read_all(files, dead, records_max)?;
-    let said = &working.state.dead;
-    if said.is_subset(dead) {
+    let none = BTreeSet::new();
+    let working = read_all(files, dead, &none, records_max)?;
+    let said = working.state.dead.clone();
+    let is_disputed = working.is_disputed;
+    if said.is_subset(dead) && !is_disputed {
         return Ok(working);
     }
-    // It depends on the COMMITs only, so by now all are known.
-    let dead = said.union(dead).copied().collect();
     drop(working);
-    read_all(files, &dead, records_max)
+    // It depends on the COMMITs only, so by now all are known; and one in a segment that is left out does not count.
+    if is_disputed {
+        return read_all(files, &said, &said, records_max);
+    }
+    read_all(files, &said.union(dead).copied().collect(), &none, records_max)
 }
 
-fn read_all(files: IndexFiles<'_>, dead: &BTreeSet<SegmentId>, records_max: usize) -> Result<Working> {
+fn read_all(
+    files: IndexFiles<'_>,
+    dead: &BTreeSet<SegmentId>,
+    hidden: &BTreeSet<SegmentId>,
+    records_max: usize,
+) -> Result<Working> {
     let IndexFiles { read, config, .. } = files;
-    let ids = list_segments(&**read)?;
+    let beside = read.list("")?.unwrap_or_default();
+    let names = files_of(&beside).map(|entry| entry.name.as_str());
+    let proof = Proof::find(&**read, config.store, names, CommitId(0));
+    let mut ids = list_segments(&**read)?;
+    ids.retain(|id| !hidden.contains(id));
     let active = ids.last().map(|id| (*id, 0));
     let segments = Arc::new(Segments::new(read.clone(), config.store, ids, active, None));
     let mut position = LogPosition::default();
@@ -81,14 +95,16 @@ fn read_all(files: IndexFiles<'_>, dead: &BTreeSet<SegmentId>, records_max: usiz
         layers: Vec::new(),
         overlay: Arc::new(Overlay::new(seed_of(config), crate::index::Totals::default())),
         segments: segments.clone(),
-        dead: Arc::default(),
+        dead: Arc::new(hidden.clone()),
         gaps: 0,
     };
     let mut working = Working::new(state, Some(Hints::default()));
     let aside = Aside { files, dead, records_max, count: 0 };
     let mut replay = Replay::new(&mut working, Some(aside));
-    let gaps = read_log(&segments, &mut position, Look, &mut replay)?;
+    let witness = proof.as_ref().map(|proof| proof.link);
+    let gaps = read_log_up_to(&segments, &mut position, Look, &mut replay, witness)?;
     replay.finish(position);
     working.state.gaps = gaps;
+    working.knows(proof.map(|proof| proof.held_against(&position, &segments)).transpose()?.flatten());
     Ok(working)
 }

@@ -32,6 +32,11 @@ pub(crate) struct Working {
     pub(crate) next_segment: SegmentId,
     /// What proves that the log had more than it has.
     pub(crate) proof: Option<Proof>,
+    /// Segments that no COMMIT leaves out: an index that may be right has them.
+    pub(crate) kept: BTreeSet<SegmentId>,
+    /// A COMMIT lists segments that one before it had left out. So that one does not count: it lies in a segment of another
+    /// history, which is left out itself, or is to be.
+    pub(crate) is_disputed: bool,
     /// Records since the newest index file.
     pub(crate) tail_records: u64,
     /// Their bytes.
@@ -42,7 +47,8 @@ impl Working {
     /// Starts from a state.
     pub(crate) fn new(state: State, hints: Option<Hints>) -> Working {
         let next_segment = state.position.next_segment.max(above_all(&state));
-        Working { state, hints, next_segment, proof: None, tail_records: 0, tail_bytes: 0 }
+        let (proof, kept, is_disputed) = (None, BTreeSet::new(), false);
+        Working { state, hints, next_segment, proof, kept, is_disputed, tail_records: 0, tail_bytes: 0 }
     }
 
     /// Takes over what was known of numbers that were given before, now that the state was loaded again.
@@ -238,13 +244,18 @@ impl Working {
 
     /// Forgets the segments that a compaction or repair, whose COMMIT lies in `own`, left out.
     pub(crate) fn keep_segments(&mut self, live: &[(SegmentId, SegmentId)], own: SegmentId) {
-        let is_live =
-            |id: SegmentId| id >= own || live.iter().any(|(first, last)| (*first..=*last).contains(&id));
+        let kept = std::mem::take(&mut self.kept);
+        let is_live = |id: SegmentId| {
+            id >= own || kept.contains(&id) || live.iter().any(|(first, last)| (*first..=*last).contains(&id))
+        };
         let known = self.state.segments.ids().iter().copied();
         // What the index points to may be missing: then a repair has left it out.
         let indexed = self.state.layers.first().into_iter().flat_map(|newest| newest.segments().flatten());
         let gone = known.chain(indexed.map(|(id, _)| id)).filter(|id| !is_live(*id));
-        let dead: BTreeSet<SegmentId> = gone.chain(self.state.dead.iter().copied()).collect();
+        let mut dead: BTreeSet<SegmentId> = gone.chain(self.state.dead.iter().copied()).collect();
+        let count = dead.len();
+        dead.retain(|id| *id >= own || !is_live(*id));
+        self.is_disputed |= dead.len() < count;
         self.state.segments = Arc::new(self.state.segments.without(&dead));
         self.state.dead = Arc::new(dead);
         if let Some(hints) = &mut self.hints {
@@ -253,19 +264,21 @@ impl Working {
         }
         let old = &self.state.overlay;
         if old.iter().all(|(_, entry)| is_live(entry.at.segment)) {
+            self.kept = kept;
             return;
         }
         // Only a replay without an index comes here: what it read of dead segments and was not moved is gone.
         let below = self.state.layers.first().map(|layer| layer.totals()).unwrap_or_default();
-        let mut kept = Overlay::new(old.seed(), below);
+        let mut left = Overlay::new(old.seed(), below);
         for row in old.runs().filter(|row| row.at.is_some_and(|at| is_live(at.segment))) {
-            kept.put_run(row.run, row.at.unwrap_or_default(), row.deleted);
+            left.put_run(row.run, row.at.unwrap_or_default(), row.deleted);
         }
         for (key, entry) in old.iter().filter(|(_, entry)| is_live(entry.at.segment)) {
-            kept.put(*key, *entry, None);
+            left.put(*key, *entry, None);
         }
-        kept.set_ids(old.totals().ids);
-        self.state.overlay = Arc::new(kept);
+        left.set_ids(old.totals().ids);
+        self.state.overlay = Arc::new(left);
+        self.kept = kept;
     }
 
     /// Returns where the log stands after a commit of this writer.

@@ -20,7 +20,7 @@ use crate::format::segment::file_name;
 use crate::id::{Key, Location, SegmentId};
 use crate::index::EntryFlags;
 use crate::store::check::Finding;
-use crate::store::open::{Loaded, UseIndex, load};
+use crate::store::open::{Loaded, UseIndex, load, load_keeping};
 use crate::store::state::State;
 use crate::vfs::ReadVfs;
 
@@ -76,7 +76,10 @@ impl Basis {
             return Ok(Basis { loaded, claimed: None, is_log_wrong: true });
         }
         let claimed = Some(state.clone());
-        Ok(Basis { loaded: load(read, UseIndex::Never, false)?, claimed, is_log_wrong: false })
+        // A COMMIT of the other history may say what was compacted away there.
+        let listed = state.layers.first().into_iter().flat_map(|newest| newest.segments().flatten());
+        let kept = listed.map(|(id, _)| id).filter(|id| !state.dead.contains(id)).collect();
+        Ok(Basis { loaded: load_keeping(read, kept)?, claimed, is_log_wrong: false })
     }
 
     /// Gathers what was known to be live in these segments.

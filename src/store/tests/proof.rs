@@ -4,6 +4,8 @@ use super::compaction::damage;
 use super::repair::{cut, repair, session, without_index};
 use super::*;
 use crate::CommitId;
+use crate::progress::Stop;
+use crate::store::compact::CompactOptions;
 use crate::store::repair::{Fate, LostKind, RepairOptions};
 
 /// Three snapshots, each in a segment of its own, and an index of all of them.
@@ -209,6 +211,38 @@ fn the_gaps_of_a_segment_that_was_left_out_are_not_those_of_the_one_behind_it() 
     assert!(repair(&mem, RepairOptions::default()).has_losses());
     assert_eq!((damage(&mem), reopen(&mem).view().gaps()), (Vec::new(), 0));
     assert_eq!(body(&mem, 5), Some(b"mine".to_vec()));
+}
+
+#[test]
+fn what_a_compaction_of_a_copy_left_out_stays_where_that_copy_s_segment_is_replaced() {
+    // The COMMIT in it lists the live segments of the copy. Repair left that segment out, and read it once more when it built
+    // the index: what the copy had compacted away was removed, with all that was live in it.
+    for with_index in [true, false] {
+        let (mem, _) = create(1 << 20);
+        session(&mem, 1, &[b'x'; 3000]);
+        session(&mem, 2, b"2");
+        let other = copy(&mem);
+        session(&mem, 3, b"3");
+        session(&mem, 4, b"4");
+        session(&other, 1, b"new");
+        let store = reopen(&other);
+        let mut one = writer(&store);
+        one.compact(&CompactOptions { threshold: 1, dry_run: false }, &mut |_| {}, &Stop::default()).unwrap();
+        one.close().unwrap();
+        drop(store);
+        writer(&reopen(&mem)).close().unwrap();
+        let listing = other.paths().into_iter().rfind(|path| path.starts_with("data/")).unwrap();
+        assert_eq!(listing, file(4), "the segment of the copy with the COMMIT that lists");
+        assert!(mem.set_bytes(&listing, other.bytes(&listing).unwrap()));
+        let report = repair(&mem, RepairOptions::default());
+        assert!(report.has_losses(), "{report:?}");
+        if !with_index {
+            without_index(&mem);
+        }
+        assert_eq!(body(&mem, 1), Some(vec![b'x'; 3000]), "index {with_index}: {report:?}");
+        assert_eq!([2, 3].map(|number| body(&mem, number).is_some()), [true, true]);
+        assert_eq!((damage(&mem), reopen(&mem).view().gaps()), (Vec::new(), 0));
+    }
 }
 
 #[test]

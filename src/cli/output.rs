@@ -17,6 +17,10 @@ use crate::id::StoreId;
 
 use super::console::Console;
 
+mod write;
+
+pub(crate) use write::{Lines, LongUnits, Plain};
+
 /// Longest line that a unit makes, in bytes, unless it carries data of the store (`bundle`, and `snapshot` of `get`).
 pub(crate) const LINE_MAX_BYTES: usize = 64 << 10;
 /// Longest text of one field in a unit, in bytes as JSON has it; the rest is cut and said to be.
@@ -46,6 +50,8 @@ struct Stream {
     seq: u64,
     crc: Crc32,
     counts: Vec<(&'static str, u64)>,
+    /// While a unit is open that is passed on piece by piece: the units told meanwhile, kind and fields.
+    behind: Option<Vec<(String, String)>>,
     /// What the last unit has besides what every command's has: fields as JSON has them, each after a comma.
     ending: String,
 }
@@ -89,8 +95,8 @@ impl Output {
         run: String,
         console: Console,
     ) -> Output {
-        let (counts, ending) = (Vec::new(), String::new());
-        let stream = Stream { command, run, store: None, seq: 0, crc: Crc32::new(), counts, ending };
+        let (counts, behind, ending) = (Vec::new(), None, String::new());
+        let stream = Stream { command, run, store: None, seq: 0, crc: Crc32::new(), counts, behind, ending };
         let inner = Inner { sink, stream, lost: None, flushed: Instant::now() };
         Output { inner: RefCell::new(inner), console, json, terminal }
     }
@@ -156,15 +162,45 @@ impl Output {
         self.guarded(|inner| inner.unit(kind, &fields))
     }
 
-    /// Writes one unit whose fields are JSON texts already. No-op without `--json`.
+    /// Begins a unit whose last field is too long to be held in memory: its text comes by [`part`](Output::part), until
+    /// [`close`](Output::close). `fields` are what the unit has before, as JSON has them. Units that are told meanwhile
+    /// follow it. If it is never closed, the stream breaks off inside of it. No-op without `--json`.
     ///
     /// # Errors
     /// As [`write`](Output::write).
-    pub(crate) fn splice(&self, kind: &str, fields: &[(&str, &[u8])]) -> Result<()> {
+    pub(crate) fn open(&self, kind: &str, fields: &[(&str, &str)], last: &str) -> Result<()> {
         if !self.json {
             return Ok(());
         }
-        self.guarded(|inner| inner.splice(kind, fields))
+        self.guarded(|inner| {
+            inner.ensure_begun()?;
+            inner.open(kind)?;
+            inner.stream.behind = Some(Vec::new());
+            for (name, value) in fields {
+                inner.emit(format!(",\"{name}\":{value}").as_bytes())?;
+            }
+            inner.emit(format!(",\"{last}\":").as_bytes())
+        })
+    }
+
+    /// Passes on a part of the last field of an open unit.
+    ///
+    /// # Errors
+    /// As [`write`](Output::write).
+    pub(crate) fn part(&self, bytes: &[u8]) -> Result<()> {
+        self.guarded(|inner| if inner.stream.behind.is_some() { inner.emit(bytes) } else { Ok(()) })
+    }
+
+    /// Ends an open unit.
+    ///
+    /// # Errors
+    /// As [`write`](Output::write).
+    pub(crate) fn close(&self) -> Result<()> {
+        self.guarded(|inner| {
+            let Some(behind) = inner.stream.behind.take() else { return Ok(()) };
+            inner.emit(b"}\n")?;
+            behind.iter().try_for_each(|(kind, fields)| inner.put(kind, fields))
+        })
     }
 
     /// Adds to a count of the last unit. Counts stand there in the order of their first mention.
@@ -188,10 +224,12 @@ impl Output {
         Ok(())
     }
 
-    /// Ends the stream, and writes out what is still held back. What fails is to be seen in
-    /// [`lost`](Output::lost).
+    /// Ends the stream, unless it broke off inside of a unit, and writes out what is still held back. What fails is to
+    /// be seen in [`lost`](Output::lost).
     pub(crate) fn end(&self, status: &str, exit: u8) {
-        let written = self.guarded(|inner| if self.json { inner.end(status, exit) } else { Ok(()) });
+        let written = self.guarded(|inner| {
+            if self.json && inner.stream.behind.is_none() { inner.end(status, exit) } else { Ok(()) }
+        });
         if written.is_ok() {
             self.guarded(Inner::flush).ok();
         }
@@ -271,17 +309,11 @@ impl Inner {
 
     fn unit(&mut self, kind: &str, fields: &str) -> io::Result<()> {
         self.ensure_begun()?;
-        self.put(kind, fields)
-    }
-
-    fn splice(&mut self, kind: &str, fields: &[(&str, &[u8])]) -> io::Result<()> {
-        self.ensure_begun()?;
-        self.open(kind)?;
-        for (name, value) in fields {
-            self.emit(format!(",\"{name}\":").as_bytes())?;
-            self.emit(value)?;
+        match &mut self.stream.behind {
+            Some(behind) => behind.push((kind.to_owned(), fields.to_owned())),
+            None => self.put(kind, fields)?,
         }
-        self.emit(b"}\n")
+        Ok(())
     }
 
     fn end(&mut self, status: &str, exit: u8) -> io::Result<()> {
@@ -335,64 +367,6 @@ pub(crate) fn clip(text: &str) -> (&str, bool) {
         }
     }
     (text, false)
-}
-
-/// Standard output as a plain `Write`, for a library call that produces data.
-pub(crate) struct Plain<'a>(pub(crate) &'a Output);
-
-impl Write for Plain<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(into_io)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Makes a unit of each line that is written to it. Holds one line in memory.
-pub(crate) struct Lines<F> {
-    line: Vec<u8>,
-    unit: F,
-}
-
-impl<F: FnMut(&[u8]) -> Result<()>> Lines<F> {
-    /// Calls `unit` with each line, without its line break.
-    pub(crate) fn new(unit: F) -> Lines<F> {
-        Lines { line: Vec::new(), unit }
-    }
-
-    /// Ends a last line that has no line break.
-    ///
-    /// # Errors
-    /// Those of the unit.
-    pub(crate) fn finish(mut self) -> Result<()> {
-        if self.line.is_empty() { Ok(()) } else { (self.unit)(&self.line) }
-    }
-}
-
-impl<F: FnMut(&[u8]) -> Result<()>> Write for Lines<F> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let (taken, whole) = match memchr::memchr(b'\n', bytes) {
-            Some(end) => (bytes.get(..end).unwrap_or_default(), true),
-            None => (bytes, false),
-        };
-        self.line.extend_from_slice(taken);
-        if whole {
-            (self.unit)(&self.line).map_err(into_io)?;
-            self.line.clear();
-        }
-        Ok(taken.len().saturating_add(usize::from(whole)))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn into_io(error: Error) -> io::Error {
-    if let Error::Io { source, .. } = error { source } else { io::Error::other(error) }
 }
 
 #[cfg(test)]

@@ -48,7 +48,9 @@ fn a_stream_begins_once_ends_once_and_counts_its_units() {
     out.begin(Some(StoreId([7; 16])), &serde_json::json!({"level": "crc"})).unwrap();
     out.unit("segment", &serde_json::json!({"seg": 3})).unwrap();
     out.unit("nothing", &serde_json::json!({})).unwrap();
-    out.splice("bundle", &[("run", b"\"r\""), ("bundle", b"{\"a\": 1.10}")]).unwrap();
+    out.open("bundle", &[("run", "\"r\"")], "bundle").unwrap();
+    out.part(b"{\"a\": 1.10}").unwrap();
+    out.close().unwrap();
     out.count("ok", 2);
     out.count("damage", 0);
     out.count("ok", 1);
@@ -136,6 +138,44 @@ fn lines_become_units_however_they_are_written() {
         lines.finish().unwrap();
         assert_eq!(seen, ["one", "", "three", "four"]);
     }
+}
+
+/// A line of a restore was held until it was whole: a bundle with an attachment of 300 MB took as much memory once more.
+#[test]
+fn a_long_unit_is_passed_on_as_it_is_written_and_what_is_told_meanwhile_follows_it() {
+    for size in 1..8 {
+        let sink = Shared::default();
+        let out = output(&sink, true);
+        let run = RefCell::new("\"r1\"".to_owned());
+        let mut units = LongUnits::new(&out, "bundle", &run);
+        for part in b"{\"a\":\"bcdef\"}\n".chunks(size) {
+            units.write_all(part).unwrap();
+            out.unit("error", &serde_json::json!({})).unwrap();
+        }
+        *run.borrow_mut() = "\"r2\"".to_owned();
+        units.write_all(b"{}\n").unwrap();
+        out.end("complete", 0);
+        let units = lines(&sink);
+        let kinds: Vec<_> = units.iter().map(|unit| unit["type"].as_str().unwrap()).collect();
+        let errors = 14usize.div_ceil(size);
+        assert_eq!(kinds.iter().filter(|kind| **kind == "error").count(), errors);
+        assert_eq!((kinds[1], kinds[2 + errors]), ("bundle", "bundle"));
+        assert_eq!((&units[1]["run"], &units[1]["bundle"]["a"]), (&"r1".into(), &"bcdef".into()));
+        assert_eq!(units[2 + errors]["run"], "r2");
+        assert!(units.iter().zip(0u64..).all(|(unit, seq)| unit["seq"] == seq));
+    }
+}
+
+#[test]
+fn a_stream_that_breaks_off_inside_of_a_unit_has_no_end() {
+    let sink = Shared::default();
+    let out = output(&sink, true);
+    let run = RefCell::new("null".to_owned());
+    LongUnits::new(&out, "bundle", &run).write_all(b"{\"a\":").unwrap();
+    out.unit("error", &serde_json::json!({})).unwrap();
+    out.end("failed", 4);
+    let text = String::from_utf8(sink.bytes.borrow().clone()).unwrap();
+    assert!(text.ends_with(",\"bundle\":{\"a\":"), "{text}");
 }
 
 #[test]

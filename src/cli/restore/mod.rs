@@ -15,7 +15,7 @@ use super::args::RestoreArgs;
 use super::context::Context;
 use super::exit::Exit;
 use super::files;
-use super::output::{self, Lines, Plain};
+use super::output::{self, LongUnits, Plain};
 use super::text::{show_size, show_span};
 
 mod select;
@@ -138,13 +138,8 @@ impl Work<'_> {
         if !context.out.is_json() {
             return restore::bundles(view, options, &mut Plain(&context.out), &mut event, stop);
         }
-        let mut lines = Lines::new(|line: &[u8]| {
-            let run = teller.run.borrow();
-            context.out.splice("bundle", &[("run", run.as_bytes()), ("bundle", line)])
-        });
-        let summary = restore::bundles(view, options, &mut lines, &mut event, stop)?;
-        lines.finish()?;
-        Ok(summary)
+        let mut units = LongUnits::new(&context.out, "bundle", &teller.run);
+        restore::bundles(view, options, &mut units, &mut event, stop)
     }
 
     fn file(&mut self, path: &Path) -> Result<RestoreSummary> {

@@ -132,6 +132,15 @@ fn a_selection_by_run_type_and_id_comes_with_or_without_what_it_refers_to() {
     assert_eq!(found.keys().filter(|path| path.extension().is_some()).count(), 2);
     // What is not there is said, and the rest is done.
     assert_eq!(bundles(&dir, 3, &["--id", "malware--c", "no-such", "--resolve", "none"]).len(), 1);
+    // Programs were not told which.
+    let units = dir.units(3, &["restore", "--plan", "--id", "malware--c", "no-such"]);
+    let error = of_type(&units, "error")[0];
+    assert_eq!((&error["code"], &error["id"]), (&"not_found".into(), &"no-such".into()));
+    dir.expect(2, &["restore", "--plan", "--type", ""]);
+    // A type that nobody has is no error, and yet nobody means it.
+    let output = dir.run(&["restore", "--bundles", "-", "--type", "Malware"]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no object of these runs is selected"));
     dir.expect(2, &["restore", "--plan", "--run", "20200101T000000Z"]);
     dir.expect(2, &["restore", "--plan", "--run", DAYS[0], "--after", DAYS[0]]);
 }

@@ -219,12 +219,13 @@ impl Context {
         self.out.unit("error", &plain_error("not_found", None, text))
     }
 
-    /// Reports that one of several ids that were asked for is not there; the others go on.
+    /// Reports that one of several ids that were asked for is not there; the others go on. `exit` is what that means for
+    /// the command.
     ///
     /// # Errors
     /// Those of the output.
-    pub(crate) fn not_found_of(&self, id: &[u8], text: &str) -> Result<()> {
-        self.note(Exit::NotFound);
+    pub(crate) fn not_found_of(&self, id: &[u8], text: &str, exit: Exit) -> Result<()> {
+        self.note(exit);
         self.console.error(text);
         self.out.unit(
             "error",

@@ -10,6 +10,7 @@ use crate::store::{Snapshot, View, When};
 
 use super::args::GetArgs;
 use super::context::Context;
+use super::exit::Exit;
 use super::files;
 use super::lookup::{self, RunNames, SnapshotUnit};
 use super::text::{Text, one_line, show};
@@ -53,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<()> {
 fn no_run(context: &Context, args: &GetArgs, text: &str) -> Result<()> {
     let Some(file) = &args.ids else { return context.not_found(text) };
     for id in ids_of(&files::input(file)?) {
-        context.not_found_of(id, text)?;
+        context.not_found_of(id, text, Exit::NotFound)?;
         no_line(context)?;
     }
     Ok(())
@@ -101,7 +102,7 @@ impl Get<'_> {
     fn line(&mut self, id: &[u8], answer: Result<Option<Snapshot<'_>>>) -> Result<()> {
         let Some(snapshot) = answer? else {
             let text = self.why_not(id)?;
-            self.context.not_found_of(id, &text)?;
+            self.context.not_found_of(id, &text, Exit::NotFound)?;
             return no_line(self.context);
         };
         let body = snapshot.body()?;

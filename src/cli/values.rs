@@ -52,6 +52,15 @@ pub(crate) fn size(text: &str) -> std::result::Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| "larger than any file".to_owned())
 }
 
+/// Reads a type of objects: what stands before `--` in their ids.
+pub(crate) fn object_type(text: &str) -> std::result::Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() || text.contains("--") || text.contains(char::is_whitespace) {
+        return Err("not a type of STIX objects, such as malware or attack-pattern".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// Reads a segment size and holds it against its limits.
 pub(crate) fn segment_size(text: &str) -> std::result::Result<u64, String> {
     let bytes = size(text)?;
@@ -145,6 +154,17 @@ mod tests {
         }
         for text in ["", "MiB", "-1", "1.5MiB", "8 elephants", "99999999999GiB", "18446744073709551616"] {
             assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    /// An empty type, and one behind `, `, chose nothing, and all was well.
+    #[test]
+    fn types_are_what_stands_before_two_dashes() {
+        for (text, kind) in [("malware", "malware"), (" attack-pattern", "attack-pattern"), ("x_y", "x_y")] {
+            assert_eq!(object_type(text).unwrap(), kind);
+        }
+        for text in ["", " ", "malware--1", "a b"] {
+            assert!(object_type(text).is_err(), "{text:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! A file that remembers how far restores have come.
 //!
 //! It holds what the restore-files connector keeps as its state, `{"current": "20240115T140000Z"}`, so that one can be
-//! taken over from it, and besides the commit of the store as of which the runs up to there were restored.
+//! taken over from it, and besides the commit as of which the runs up to there were restored, and of which store.
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::id::{CommitId, Instant};
+use crate::id::{CommitId, Instant, StoreId};
 use crate::snapshot::run;
 use crate::vfs::tree;
 
@@ -22,6 +22,7 @@ pub struct Cursor {
     path: PathBuf,
     current: Option<(String, Instant)>,
     commit: Option<CommitId>,
+    store: Option<StoreId>,
 }
 
 #[derive(Serialize, Deserialize, Default)]
@@ -30,6 +31,8 @@ struct State {
     current: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     commit: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store: Option<String>,
 }
 
 impl Cursor {
@@ -38,7 +41,7 @@ impl Cursor {
     /// # Errors
     /// `BadInput` for what is no cursor; `Io`, `TooLarge`.
     pub fn load(path: &Path) -> Result<Cursor> {
-        let none = || Cursor { path: path.to_path_buf(), current: None, commit: None };
+        let none = || Cursor { path: path.to_path_buf(), current: None, commit: None, store: None };
         let bytes = match tree::read_input(path, CURSOR_MAX_BYTES) {
             Ok(bytes) => bytes,
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(none()),
@@ -47,13 +50,44 @@ impl Cursor {
         let bad = |reason| Error::BadInput { what: format!("cursor {}", path.display()), reason };
         let state: Option<State> = serde_json::from_slice(&bytes)
             .map_err(|error| bad(format!("not as a restore writes it, {{\"current\": RUN}}: {error}")))?;
-        let State { current: Some(name), commit } = state.unwrap_or_default() else { return Ok(none()) };
+        let State { current: Some(name), commit, store } = state.unwrap_or_default() else {
+            return Ok(none());
+        };
         let Some(at) = run::parse(&name) else {
             return Err(bad(format!(
                 "{name:?} is not the name of a run directory, such as 20240115T140000Z"
             )));
         };
-        Ok(Cursor { path: path.to_path_buf(), current: Some((name, at)), commit: commit.map(CommitId) })
+        let of_none = || bad("its \"store\" is not the id of a store".to_owned());
+        let store = store.map(|text| StoreId::parse(&text).ok_or_else(of_none)).transpose()?;
+        let (path, commit) = (path.to_path_buf(), commit.map(CommitId));
+        Ok(Cursor { path, current: Some((name, at)), commit, store })
+    }
+
+    /// Says which store it is used with from now on, and the newest commit there. One that knows no store is taken over.
+    ///
+    /// # Errors
+    /// `BadInput` if it was moved for another store, or for a later state of this one than is at hand: then its commit
+    /// tells nothing of what changed behind it.
+    pub fn bind(&mut self, store: StoreId, newest: CommitId) -> Result<()> {
+        let reason = match (self.store, self.commit) {
+            (Some(other), _) if other != store => {
+                format!("it was moved for the store {other}, and this is {store}")
+            }
+            (_, Some(known)) if known > newest => {
+                format!(
+                    "it was moved as of commit {known}, and the newest one here is {newest}: an older copy of the store?"
+                )
+            }
+            _ => {
+                self.store = Some(store);
+                return Ok(());
+            }
+        };
+        let reason = format!(
+            "{reason}. To go on from the run it names all the same, leave nothing in it but \"current\""
+        );
+        Err(Error::BadInput { what: format!("cursor {}", self.path.display()), reason })
     }
 
     /// Where it stands: only later runs are still to be restored.
@@ -94,8 +128,11 @@ impl Cursor {
     }
 
     fn write(&mut self, current: Option<(String, Instant)>, commit: Option<CommitId>) -> Result<()> {
-        let state =
-            State { current: current.as_ref().map(|(name, _)| name.clone()), commit: commit.map(|it| it.0) };
+        let state = State {
+            current: current.as_ref().map(|(name, _)| name.clone()),
+            commit: commit.map(|it| it.0),
+            store: self.store.map(|id| id.to_string()),
+        };
         let mut text =
             serde_json::to_string(&state).map_err(|error| Error::io("encode", &self.path, error.into()))?;
         text.push('\n');
@@ -146,6 +183,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cursor");
         let mut cursor = Cursor::load(&path).unwrap();
+        cursor.bind(StoreId([7; 16]), CommitId(3)).unwrap();
         for (name, at, commit) in
             [("20240115T140000Z", 5, 3), ("20240115T150000Z", 9, 4), ("20240101T000000Z", 1, 7)]
         {
@@ -157,7 +195,9 @@ mod tests {
         let read = Cursor::load(&path).unwrap();
         assert_eq!((read.run(), read.commit()), (Some("20240115T150000Z"), Some(CommitId(8))));
         let text = tree::read_input(&path, 100).unwrap();
-        assert_eq!(String::from_utf8(text).unwrap(), "{\"current\":\"20240115T150000Z\",\"commit\":8}\n");
+        let expect =
+            format!("{{\"current\":\"20240115T150000Z\",\"commit\":8,\"store\":\"{}\"}}\n", "07".repeat(16));
+        assert_eq!(String::from_utf8(text).unwrap(), expect);
         assert_eq!(dir.path().read_dir().unwrap().count(), 1, "nothing is left beside it");
     }
 
@@ -168,5 +208,22 @@ mod tests {
         cursor.path = dir.path().join("cursor");
         cursor.move_to("20250115T140000Z", Instant(u64::MAX), CommitId(3)).unwrap();
         assert_eq!(cursor.commit(), None);
+    }
+
+    /// A cursor of another store was taken for one of this: it skipped this one's runs, and its commit, which was none of
+    /// this store's, said what had changed.
+    #[test]
+    fn a_cursor_of_another_store_or_of_a_later_state_is_refused() {
+        let mut old = load(r#"{"current": "20240115T140000Z", "commit": 5}"#).unwrap();
+        assert!(matches!(old.bind(StoreId([7; 16]), CommitId(4)), Err(Error::BadInput { .. })));
+        old.bind(StoreId([7; 16]), CommitId(5)).unwrap();
+        let text =
+            format!(r#"{{"current": "20240115T140000Z", "commit": 5, "store": "{}"}}"#, StoreId([7; 16]));
+        assert!(matches!(
+            load(&text).unwrap().bind(StoreId([8; 16]), CommitId(9)),
+            Err(Error::BadInput { .. })
+        ));
+        load(&text).unwrap().bind(StoreId([7; 16]), CommitId(9)).unwrap();
+        assert!(matches!(load(&text.replace("07", "0x")), Err(Error::BadInput { .. })));
     }
 }

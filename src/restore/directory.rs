@@ -55,8 +55,8 @@ impl<'c> DirectoryBundles<'c> {
             return bad("applicant", "is empty, and the reader deletes such bundles unread");
         }
         let prefix = sender.connector_name.to_lowercase().replace(' ', "_");
-        if prefix.is_empty() || prefix.starts_with('.') || prefix.contains(['/', '\0']) || prefix.len() > 200
-        {
+        let is_odd = |c: char| c == '/' || c.is_control();
+        if prefix.is_empty() || prefix.starts_with('.') || prefix.contains(is_odd) || prefix.len() > 200 {
             return bad("connector name", "does not fit the name of a file");
         }
         let directory = TargetDir::create(path)?;

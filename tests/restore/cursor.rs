@@ -24,7 +24,9 @@ fn to_file(dir: &Dir, code: i32, args: &[&str]) -> Vec<String> {
 fn e07_a_restore_goes_on_behind_its_cursor() {
     let dir = store_of(&[&[("a", &[])], &[("b", &[])]]);
     assert_eq!(to_file(&dir, 0, &["--until", DAYS[0]]), [DAYS[0]]);
-    assert_eq!(cursor(&dir), format!("{{\"current\":\"{}\",\"commit\":1}}\n", DAYS[0]));
+    let store = dir.units(0, &["runs"])[0]["store"].as_str().unwrap().to_owned();
+    let expect = format!("{{\"current\":\"{}\",\"commit\":1,\"store\":\"{store}\"}}\n", DAYS[0]);
+    assert_eq!(cursor(&dir), expect);
     let units = dir.units(0, &["restore", "--plan", "--cursor", "cursor"]);
     assert_eq!(of_type(&units, "timing")[0]["skipped_runs"], 1);
     assert_eq!(of_type(&units, "object").len(), 1);
@@ -268,4 +270,22 @@ fn a_cursor_stays_before_a_run_of_which_something_was_left_out() {
     dir.expect(0, &restore);
     assert!(cursor(&dir).contains(DAYS[2]), "{}", cursor(&dir));
     assert!(DAYS[..3].iter().all(|day| target.join(day).is_dir()));
+}
+
+/// It was taken for one of this store: the runs before it were skipped, and its commit said what had changed.
+#[test]
+fn a_cursor_of_another_store_is_refused_until_nothing_but_its_run_is_left() {
+    let other = store_of(&[&[("a", &[])], &[("b", &[])]]);
+    assert_eq!(to_file(&other, 0, &["--until", DAYS[0]]), [DAYS[0]]);
+    let dir = store_of(&[&[("c", &[])], &[("d", &[])]]);
+    fs::write(dir.path("cursor"), cursor(&other)).unwrap();
+    let units = dir.units(2, &["restore", "--bundles", "out", "--cursor", "cursor"]);
+    assert_eq!(of_type(&units, "error")[0]["code"], "bad_input");
+    assert_eq!(cursor(&dir), cursor(&other), "and it is as it was");
+    assert!(!dir.path("out").exists());
+    fs::write(dir.path("cursor"), format!("{{\"current\":\"{}\"}}", DAYS[0])).unwrap();
+    assert_eq!(to_file(&dir, 0, &[]), [DAYS[1]]);
+    // From a state that the store does not have: it is an older copy.
+    fs::write(dir.path("cursor"), format!("{{\"current\":\"{}\",\"commit\":9}}", DAYS[0])).unwrap();
+    dir.expect(2, &["restore", "--plan", "--cursor", "cursor"]);
 }

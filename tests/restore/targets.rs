@@ -79,7 +79,7 @@ fn a_directory_holds_one_file_for_each_bundle_in_the_order_of_their_times() {
 fn a_directory_needs_an_applicant_and_a_name_that_files_can_have() {
     let dir = store_of(&[&[("a", &[])]]);
     dir.expect(2, &["restore", "--directory-bundles", "drop"]);
-    for (applicant, name) in [("", "store"), ("x", "a/b"), ("x", ""), ("x", ".")] {
+    for (applicant, name) in [("", "store"), ("x", "a/b"), ("x", ""), ("x", "."), ("x", "a\nb")] {
         let sender = ["--applicant-id", applicant, "--connector-name", name];
         dir.expect(2, &[&["restore", "--directory-bundles", "drop"][..], &sender].concat());
     }

@@ -44,7 +44,7 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "RUN", help_heading = WHAT)]
     pub(crate) until: Option<RunArg>,
     /// Only objects of these types, and what they refer to
-    #[arg(long = "type", value_name = "TYPE", help_heading = WHAT, value_delimiter = ',')]
+    #[arg(long = "type", value_name = "TYPE", help_heading = WHAT, value_delimiter = ',', value_parser = values::object_type)]
     pub(crate) types: Vec<String>,
     /// Only these objects, and what they refer to; a file's name: the ids in it, one a line
     #[arg(long = "id", value_name = "FILE|ID", help_heading = WHAT, num_args = 1..)]

@@ -36,11 +36,12 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<()> {
     for path in outputs.into_iter().flatten().filter(|path| path.as_os_str() != "-") {
         files::outside(path, &context.store)?;
     }
-    let cursor = args.cursor.as_deref().map(|path| load_cursor(path, args)).transpose()?;
+    let mut cursor = args.cursor.as_deref().map(|path| load_cursor(path, args)).transpose()?;
     let stop = context.stop()?;
     let begin = Clock::now();
     let store = context.open_read()?;
     let view = store.view();
+    cursor.as_mut().map_or(Ok(()), |cursor| cursor.bind(store.id(), view.commit()))?;
     let options = select::options(context, args, &view, cursor.as_ref())?;
     let teller = Teller::new(context, begin.elapsed(), args.plan);
     let mut work = Work { context, options, teller, mover: Mover::new(cursor, &view), view: &view, stop };
@@ -61,6 +62,10 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<()> {
     }
     if work.mover.held && work.mover.cursor.is_some() {
         context.console.warn("the cursor stays before the first run of which something was left out");
+    }
+    let is_selection = !args.types.is_empty() || !args.ids.is_empty();
+    if is_selection && summary.own == 0 && summary.damaged == 0 {
+        context.console.warn("nothing was restored: no object of these runs is selected");
     }
     conclude(context, args, &work.teller, &summary)
 }

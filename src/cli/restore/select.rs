@@ -100,8 +100,12 @@ fn ids(context: &Context, args: &RestoreArgs, view: &View) -> Result<Option<BTre
     for id in &ids {
         match view.latest(id) {
             Ok(None) => {
-                context.note(Exit::Partial);
-                context.console.warn(&format!("no snapshot of {}", show(id)));
+                // It may be a file of ids that is not where it was said to be.
+                let is_given = args.ids.iter().any(|given| given.as_encoded_bytes() == id);
+                let is_id = split_canonical(id).is_some();
+                let file = if is_given && !is_id { ", and no file of that name" } else { "" };
+                let text = format!("no snapshot of {}{file}", show(id));
+                context.not_found_of(id, &text, Exit::Partial)?;
             }
             // A damaged one is told of when it is restored.
             Ok(Some(_)) | Err(Error::Damaged { .. }) => {}

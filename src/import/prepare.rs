@@ -11,7 +11,7 @@ use super::gate::Ticket;
 use super::reason;
 use super::scan::{Arrived, Job, RunDir};
 use super::seen;
-use super::target::{Base, Compared, Known, object_ids};
+use super::target::{Base, Compared, Known, LONG_BYTES, object_ids};
 use super::timings::Meter;
 use super::window::Worker;
 use crate::error::Error;
@@ -236,18 +236,27 @@ impl<B: Base> Preparer<B> {
         }
         let begun = self.meter.start();
         let now = clock();
+        let mut stored = None;
         let read = match dir.open_file(run.file_name(file.index)) {
             Ok(mut opened) => {
                 // Before its bytes are in memory; those of one that is too large never will be.
                 let bytes = Some(opened.info().len).filter(|len| *len <= FILE_MAX_BYTES).unwrap_or(0);
                 file.ticket = admit(bytes.saturating_add(FILE_OVERHEAD_BYTES))?;
+                if bytes >= LONG_BYTES {
+                    stored = stored_key(&self.base, run).and_then(|key| self.base.digest(name, key, bytes));
+                }
                 opened.read(&mut self.buffer, FILE_MAX_BYTES)
             }
             Err(error) => Err(error),
         };
         self.meter.stop(begun, |timings| &mut timings.read);
         // Also for a file that cannot be read: what stays in the store keeps its aliases.
-        let compared = self.compare(run, name, read.is_ok());
+        let compared = match stored {
+            Some((compared, digest)) => {
+                Compared { is_same: read.is_ok() && blake3::hash(&self.buffer) == digest, ..compared }
+            }
+            None => self.compare(run, name, read.is_ok()),
+        };
         file.known = compared.known;
         let info = match read {
             Ok(info) => info,

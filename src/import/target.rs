@@ -9,6 +9,9 @@ use crate::id::{CommitId, Instant, RunKey};
 use crate::snapshot::Meta;
 use crate::store::{Outcome, Put, PutKind, Snapshot, View, Writer};
 
+/// Bytes from which on a file and what is stored of it are not both decoded in memory.
+pub(super) const LONG_BYTES: u64 = 4 << 20;
+
 /// What a name stands for in a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Stored {
@@ -69,6 +72,9 @@ pub(super) trait Base: Send {
     /// Compares a file, `None` if it could not be read, with what is stored. A failure to read the store
     /// says only "not the same": the put will meet it again.
     fn compare(&self, name: &[u8], run: RunKey, payload: Option<&[u8]>) -> Compared;
+    /// What is stored under a name, if that is a snapshot of `len` bytes, and a digest of these: to compare a long file with what
+    /// is stored before it is read, so that not both are in memory.
+    fn digest(&self, name: &[u8], run: RunKey, len: u64) -> Option<(Compared, blake3::Hash)>;
 }
 
 impl Base for View {
@@ -86,11 +92,34 @@ impl Base for View {
         let Some(ids) = odd_ids(&record) else { return Compared::with(Known::Damaged) };
         let is_same = payload.is_some_and(|payload| {
             // The length first: it costs no decompression.
-            u64::try_from(payload.len()) == Ok(record.len())
-                && record.body().is_ok_and(|body| *body == *payload)
+            u64::try_from(payload.len()) == Ok(record.len()) && holds(&record, payload).unwrap_or(false)
         });
         Compared { known: Known::File { ids }, is_same, checksum: Some(record.checksum()) }
     }
+
+    fn digest(&self, name: &[u8], run: RunKey, len: u64) -> Option<(Compared, blake3::Hash)> {
+        let record = self.record(name, run).ok()??;
+        if record.kind() != PutKind::Snapshot || record.len() != len {
+            return None;
+        }
+        let known = Known::File { ids: odd_ids(&record)? };
+        let mut hasher = blake3::Hasher::new();
+        let add = &mut |piece: &[u8]| {
+            hasher.update(piece);
+        };
+        record.pieces(add).ok()?;
+        Some((Compared { known, is_same: false, checksum: Some(record.checksum()) }, hasher.finalize()))
+    }
+}
+
+/// Tells whether a record's file has these bytes.
+fn holds(record: &Snapshot<'_>, payload: &[u8]) -> Result<bool> {
+    if record.len() < LONG_BYTES {
+        return record.body().map(|body| *body == *payload);
+    }
+    let mut rest = Some(payload);
+    record.pieces(&mut |piece| rest = rest.and_then(|rest| rest.strip_prefix(piece)))?;
+    Ok(rest == Some(&[]))
 }
 
 /// A store to import into.

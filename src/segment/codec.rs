@@ -3,6 +3,7 @@
 //! STIX objects are small and alike. zstd alone finds little in 1 kB; with a dictionary trained on the
 //! store's own objects it shrinks them several times as well (FORMAT.md, "Payloads").
 
+use std::io::Read;
 use std::sync::Arc;
 
 use zstd::zstd_safe::{CParameter, get_error_name};
@@ -172,6 +173,45 @@ pub fn decode(
     }
 }
 
+/// Bytes of a long payload that are decoded at a time.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Decodes a payload piece by piece, so that no long one is ever whole in memory, and passes the pieces on. Slower than
+/// [`decode`] for short ones.
+///
+/// # Errors
+/// As for [`decode`], after the pieces before.
+pub fn decode_in_pieces(
+    codec: Codec,
+    payload: &[u8],
+    raw_len: u32,
+    dictionary: Option<&Dictionary>,
+    each: &mut dyn FnMut(&[u8]),
+) -> std::result::Result<(), Damage> {
+    let bad = |reason: String| Damage::Content { what: "payload", reason };
+    let content = match (codec, dictionary) {
+        (Codec::Raw, _) => {
+            each(payload);
+            return Ok(());
+        }
+        (Codec::Zstd, _) => &[],
+        (Codec::ZstdDictionary, Some(dictionary)) => dictionary.content(),
+        (Codec::ZstdDictionary, None) => return Err(bad("no dictionary".to_owned())),
+    };
+    let decoder = zstd::stream::read::Decoder::with_dictionary(payload, content);
+    let mut decoder = decoder.map_err(|error| bad(error.to_string()))?.single_frame();
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut left = u64::from(raw_len);
+    loop {
+        let count = decoder.read(&mut piece).map_err(|error| bad(error.to_string()))?;
+        let Some(bytes) = piece.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        let len = u64::try_from(count).unwrap_or(u64::MAX);
+        left = left.checked_sub(len).ok_or_else(|| bad(format!("more than {raw_len} bytes")))?;
+        each(bytes);
+    }
+    if left == 0 { Ok(()) } else { Err(bad(format!("{left} bytes fewer than {raw_len}"))) }
+}
+
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "the numbers of the tests are small")]
 mod tests {
@@ -206,6 +246,18 @@ mod tests {
             assert_eq!(encoder.clone().encode(&payload).unwrap(), encoded, "not deterministic");
             let decoded = decode(codec, &encoded.bytes, encoded.raw_len, Some(&again)).unwrap();
             assert_eq!(decoded, payload);
+            let mut pieces = Vec::new();
+            let len = encoded.raw_len;
+            let mut decode = |len| {
+                pieces.clear();
+                let keep = &mut |piece: &[u8]| pieces.extend_from_slice(piece);
+                decode_in_pieces(codec, &encoded.bytes, len, Some(&again), keep)
+            };
+            if codec != Codec::Raw {
+                assert!(decode(len + 1).is_err() && decode(len - 1).is_err());
+            }
+            decode(len).unwrap();
+            assert_eq!(pieces, payload);
             sizes.push(encoded.bytes.len());
         }
         assert!(sizes[2] < sizes[1] && sizes[1] < sizes[0], "{sizes:?}");

@@ -188,6 +188,20 @@ impl<'v> Snapshot<'v> {
         decoded.map(Cow::Owned).map_err(|damage| Error::damaged(self.place(), damage))
     }
 
+    /// Passes the same bytes on piece by piece: of a long file only what is stored is whole in memory.
+    ///
+    /// # Errors
+    /// As [`body`](Snapshot::body), after the pieces before.
+    pub(crate) fn pieces(&self, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let dictionary = match self.codec {
+            Codec::ZstdDictionary => Some(self.segments.dictionary(self.dictionary)?),
+            Codec::Raw | Codec::Zstd => None,
+        };
+        let dictionary = dictionary.map(|dictionary| &**dictionary);
+        codec::decode_in_pieces(self.codec, self.payload(), self.raw_len, dictionary, each)
+            .map_err(|damage| Error::damaged(self.place(), damage))
+    }
+
     /// The same, kept: of a long file there are not two copies, where it is stored raw.
     ///
     /// # Errors

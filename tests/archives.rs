@@ -140,10 +140,20 @@ fn what_is_no_archive_is_refused_by_its_name() {
         assert_eq!(output.status.code(), Some(4));
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(message.contains(word), "{message}");
+        assert!(!dir.store().exists());
     }
-    let dir = Dir::new();
-    let output = pipe(&dir, &["import", "-"], &[b'x'; 5000]);
-    assert_eq!(output.status.code(), Some(4), "noise");
+    // Noise, plain and compressed, and an archive cut within its first block.
+    let noise = [b'x'; 5000];
+    let zstd = zstd::encode_all(&noise[..], 1).unwrap();
+    let empty = zstd::encode_all(&b""[..], 1).unwrap();
+    for bytes in [&noise[..], &zstd, &zstd[..10], &empty, b"\x1f\x8b", &archive()[..300]] {
+        let dir = Dir::new();
+        let output = pipe(&dir, &["import", "-", "--json"], bytes);
+        assert_eq!(output.status.code(), Some(4), "noise");
+        let units = read_stream(&output.stdout);
+        assert_eq!(units.len(), 3, "begin, error, end");
+        assert!(!dir.store().exists(), "an empty store was left behind");
+    }
 }
 
 /// A file that was no archive left an empty store behind, and what the reader of tar quoted of it went to the terminal as it was.
@@ -241,6 +251,37 @@ fn odd_entries_of_an_archive_are_named_and_the_rest_goes_on() {
     assert_eq!(pipe(&dir, &["import", "-"], &again).status.code(), Some(0));
     assert!(dir.expect(0, &["get", "a", "--run", RUN, "--raw"]) == second);
     dir.expect(0, &["check", "--level", "content"]);
+}
+
+/// Archives that were appended to hold names again. Each entry is decided as if it were an import of its own: what stood before
+/// it in the archive counts as stored.
+#[test]
+fn a_name_that_comes_again_is_unchanged_or_updates_what_came_before() {
+    let outcomes = |dir: &Dir, versions: &[u32]| {
+        let bodies: Vec<String> =
+            versions.iter().map(|v| format!(r#"{{"objects": [{{"id": "a", "v": {v}}}]}}"#)).collect();
+        let name = format!("{RUN}/a.json");
+        let entries: Vec<(&str, &[u8])> =
+            bodies.iter().map(|body| (name.as_str(), body.as_bytes())).collect();
+        let output = pipe(dir, &["import", "-", "--json"], &tar_of(&entries));
+        let units = read_stream(&output.stdout);
+        let outcomes =
+            of_type(&units, "file").into_iter().map(|unit| unit["outcome"].as_str().unwrap().to_owned());
+        (outcomes.collect::<Vec<_>>().join(" "), units[units.len() - 1]["counts"]["commit"].as_u64().unwrap())
+    };
+    let dir = Dir::new();
+    assert_eq!(outcomes(&dir, &[1, 1, 1]), ("added unchanged unchanged".to_owned(), 1));
+    assert_eq!(
+        outcomes(&dir, &[1, 1, 1]),
+        ("unchanged unchanged unchanged".to_owned(), 1),
+        "nothing is written"
+    );
+    assert_eq!(outcomes(&dir, &[1, 2, 2, 3]), ("unchanged updated unchanged updated".to_owned(), 3));
+    assert_eq!(dir.expect(0, &["get", "a"]), br#"{"id": "a", "v": 3}"#);
+    // That the first is outdated shows at its end only, and then it is stored.
+    assert_eq!(outcomes(&dir, &[1, 2, 2, 3]), ("updated updated unchanged updated".to_owned(), 6));
+    assert_eq!(dir.expect(0, &["get", "a"]), br#"{"id": "a", "v": 3}"#);
+    dir.expect(0, &["check"]);
 }
 
 /// A link has its content elsewhere in the archive, or nowhere. To pass over it silently would lose a snapshot.

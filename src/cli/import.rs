@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::import::{
-    Bundles, FileOutcome, FileReport, ImportOptions, ImportSink, ImportSummary, Mirror, Source, import, probe,
+    Bundles, FileOutcome, FileReport, ImportOptions, ImportSink, ImportSummary, Mirror, Source, begin, import,
 };
-use crate::progress::Progress;
+use crate::progress::{Progress, Stop};
 use crate::store::{Store, Writer};
 use crate::vfs::Kind;
 use crate::vfs::tree::kind_at;
@@ -54,14 +54,13 @@ fn is_false(flag: &bool) -> bool {
 /// Those of the store, of reading the tree, and of the output. Bad files are noted, not errors.
 pub(crate) fn run(context: &Context, args: &ImportArgs) -> Result<()> {
     let stop = context.stop()?;
-    let source = source(args)?;
-    let store = open(context, args, &source)?;
-    let begin = serde_json::json!({
+    let (store, source) = open(context, args, source(args)?, &stop)?;
+    let fields = serde_json::json!({
         "commit": store.view().commit().0,
         "source": Text(args.source.as_os_str().as_encoded_bytes()),
         "dry_run": args.dry_run,
     });
-    context.out.begin(Some(store.id()), &begin)?;
+    context.out.begin(Some(store.id()), &fields)?;
     context.warn_of(&store);
     let opening = Instant::now();
     let mut writer = store.writer(context.writer_options())?;
@@ -123,8 +122,9 @@ fn source(args: &ImportArgs) -> Result<Source> {
     })
 }
 
-/// Opens the store, or creates it. A dry run that finds none works on one in memory.
-fn open(context: &Context, args: &ImportArgs, source: &Source) -> Result<Store> {
+/// Opens the store, or creates it once it is known that there is something to import: a mistyped tree leaves nothing behind. A
+/// dry run that finds none works on one in memory. Returns the source too, of which the beginning may be read.
+fn open(context: &Context, args: &ImportArgs, source: Source, stop: &Stop) -> Result<(Store, Source)> {
     let opened = if args.dry_run { Store::open_draft(&context.store) } else { Store::open(&context.store) };
     match opened {
         Err(Error::NoStore { .. }) => {}
@@ -132,17 +132,18 @@ fn open(context: &Context, args: &ImportArgs, source: &Source) -> Result<Store> 
             if init::is_given(&args.create) {
                 context.console.warn("the store exists already; what it is like is fixed");
             }
-            return Ok(store);
+            return Ok((store, source));
         }
         Err(error) => return Err(error),
     }
-    // Not before there is something to import: a mistyped tree leaves nothing behind.
-    probe(source)?;
+    let source = begin(source, stop)?;
     let options = init::options(&args.create);
-    if args.dry_run {
-        return Store::create_on(files::memory(), &options);
-    }
-    Store::create(&context.store, &options)
+    let store = if args.dry_run {
+        Store::create_on(files::memory(), &options)
+    } else {
+        Store::create(&context.store, &options)
+    };
+    Ok((store?, source))
 }
 
 fn conclude(context: &Context, args: &ImportArgs, meter: &Meter, summary: &ImportSummary) -> Result<()> {

@@ -8,7 +8,7 @@ use super::{FileOutcome, reason};
 use crate::error::Result;
 use crate::limits::FILE_MAX_BYTES;
 use crate::snapshot::run;
-use crate::vfs::tree::{ArchiveEntry, ArchiveKind, Input, read_archive};
+use crate::vfs::tree::{ArchiveEntry, ArchiveKind, BegunArchive, read_archive};
 
 /// The directory that holds the run directories.
 const DATA_DIR: &[u8] = b"opencti_data";
@@ -17,8 +17,8 @@ const DATA_DIR: &[u8] = b"opencti_data";
 ///
 /// # Errors
 /// Failures of reading, and of who takes the files. What came before is with them.
-pub(super) fn read(input: Input, pieces: &mut Pieces) -> Result<()> {
-    read_archive(input, &mut |entry, body| take(entry, body, pieces).map(|()| true))
+pub(super) fn read(archive: BegunArchive, pieces: &mut Pieces) -> Result<()> {
+    read_archive(archive, &mut |entry, body| take(entry, body, pieces))
 }
 
 fn take(entry: &ArchiveEntry, body: &mut dyn Read, pieces: &mut Pieces) -> Result<()> {

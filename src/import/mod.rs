@@ -11,11 +11,11 @@ use crate::id::{CommitId, Instant};
 use crate::limits::IMPORT_MEMORY_DEFAULT_BYTES;
 use crate::progress::{Progress, Stop};
 use crate::store::Writer;
-use crate::vfs::Kind;
-use crate::vfs::tree::{SourceDir, kind_at, open_input, read_archive};
+use crate::vfs::tree::BegunArchive;
 
 mod alias;
 mod archive;
+mod begin;
 mod bundles;
 mod commit;
 mod dictionary;
@@ -36,6 +36,7 @@ mod timings;
 mod window;
 
 pub use alias::settle_aliases;
+pub use begin::begin;
 pub use bundles::Bundles;
 pub use source::TreeSource;
 pub use timings::Timings;
@@ -53,13 +54,16 @@ pub enum Mirror {
 }
 
 /// What to import.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum Source {
     /// A backup tree: the folder that holds `opencti_data`, or that folder itself.
     Tree(PathBuf),
     /// A backup tree in a tar archive, plain or compressed with zstd or gzip, taken in the order in which it comes; `-`: standard
-    /// input. Of two files of one name the later one counts.
+    /// input. Of two files of one name the later one counts: each is taken as if what came before it were stored already. So where
+    /// they differ, every import of the archive stores them again.
     Archive(PathBuf),
+    /// Such an archive, of which the beginning was read.
+    Begun(BegunArchive),
     /// Plain STIX bundles, whose objects become snapshots of one run.
     Bundles {
         /// The file, or the folder of files.
@@ -168,22 +172,6 @@ pub struct ImportSummary {
     pub commit: CommitId,
     /// Where the time went, if that was asked.
     pub timings: Option<Timings>,
-}
-
-/// Tells whether there is a tree, an archive or a folder to import, without reading more than how it begins: to be asked before a store is
-/// created for it. What comes through a pipe comes once and is not asked.
-///
-/// # Errors
-/// `BadInput` if there is none; failures of reading the folder, or the first entry of the archive.
-pub fn probe(source: &Source) -> Result<()> {
-    match source {
-        Source::Tree(path) => scan::Tree::open(path).map(|_| ()),
-        Source::Archive(path) if kind_at(path)? == Some(Kind::File) => {
-            read_archive(open_input(path)?, &mut |_, _| Ok(false))
-        }
-        Source::Bundles { path: Bundles::Folder(path), .. } => SourceDir::open(path).map(|_| ()),
-        Source::Archive(_) | Source::Bundles { .. } => Ok(()),
-    }
 }
 
 impl ImportOptions {

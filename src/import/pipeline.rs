@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::limits::GROUP_MAX_BYTES;
 use crate::progress::Stop;
 use crate::store::Writer;
-use crate::vfs::tree::open_input;
+use crate::vfs::tree::{begin_archive, open_input};
 
 /// Most workers: each has some directories open, and their number is limited.
 const JOBS_MAX: usize = 64;
@@ -117,8 +117,9 @@ fn open(
         }
         Source::Archive(path) => {
             let input = open_input(&path)?;
-            Stream::start(gate, move |pieces| archive::read(input, pieces))?
+            Stream::start(gate, move |pieces| archive::read(begin_archive(input)?, pieces))?
         }
+        Source::Begun(archive) => Stream::start(gate, move |pieces| archive::read(archive, pieces))?,
         Source::Bundles { path, run, at } => {
             let run = RunEntry { at, name: run, warning: None };
             Stream::start(gate, move |pieces| bundles::read(&path, &run, pieces))?

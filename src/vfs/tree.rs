@@ -21,7 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::FileType;
 
-pub use self::archive::{ArchiveEntry, ArchiveKind, read_archive};
+pub use self::archive::{ArchiveEntry, ArchiveKind, BegunArchive, begin_archive, read_archive};
 pub use self::lock::{RewriteLock, lock_for_rewrite};
 pub use self::named::{Input, lies_in, open_input};
 pub use self::source::{FileInfo, SourceDir, SourceEntry, SourceFile};

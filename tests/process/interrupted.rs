@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use super::{Noise, Stdio, fs, write_file};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Noise, Stdio, code_of, fs, wait_until_caught, write_file};
 use crate::common::{Dir, read_tree, text};
 
 /// Calls that the store makes, and how many of each come before the program itself runs: those of the loader.
@@ -85,4 +87,17 @@ fn an_interrupted_call_is_tried_again_or_told_and_leaves_no_gap() {
     }
     assert!(seen > 30, "only {seen} calls were interrupted");
     println!("interrupted calls: {seen}");
+}
+
+/// Before anything came through a pipe there is no store yet, and a signal ends the wait.
+#[test]
+fn a_pipe_that_says_nothing_is_waited_for_until_a_signal_comes() {
+    let dir = Dir::new();
+    let mut command = dir.command(&["import", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    wait_until_caught(&child, Signal::TERM);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(code_of(&mut child), 143);
+    assert!(!dir.store().exists());
 }

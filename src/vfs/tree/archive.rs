@@ -1,5 +1,6 @@
 //! Tar archives, compressed or not, read from their beginning to their end: a backup that comes through a pipe.
 
+use std::fmt;
 use std::io::{self, BufReader, Read};
 
 use flate2::read::MultiGzDecoder;
@@ -44,25 +45,51 @@ pub struct ArchiveEntry {
     pub mtime: Option<FileTime>,
 }
 
+/// An archive of which the first block was read: it is the head of an entry, or the mark of the end.
+pub struct BegunArchive(Box<dyn Read + Send>);
+
+impl fmt::Debug for BegunArchive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BegunArchive")
+    }
+}
+
+/// Reads the first block of a tar archive: whether it is one shows there. zstd and gzip are recognised by how they begin.
+///
+/// # Errors
+/// `Io` for a failure to read, and for what is no archive.
+pub fn begin_archive(input: Input) -> Result<BegunArchive> {
+    let failed = |error| Error::io("read", "the archive", error);
+    let mut plain = decompressed(input).map_err(failed)?;
+    let mut block = Vec::with_capacity(BLOCK_BYTES);
+    let length = u64::try_from(BLOCK_BYTES).unwrap_or(u64::MAX);
+    plain.by_ref().take(length).read_to_end(&mut block).map_err(failed)?;
+    if block.is_empty() {
+        return Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, "nothing is packed in it")));
+    }
+    // Raw, for otherwise the reader of tar would read on.
+    Archive::new(block.as_slice())
+        .entries()
+        .and_then(|entries| entries.raw(true).next().transpose().map(|_| ()))
+        .map_err(failed)?;
+    Ok(BegunArchive(Box::new(io::Cursor::new(block).chain(plain))))
+}
+
 /// Calls `each` for every entry of a tar archive, in its order, with a reader of the entry's content; what `each` does not
-/// read is passed over. Ends early when it answers `false`. zstd and gzip are recognised by how they begin. Memory: what
-/// zstd needs, 128 MiB at most; nothing depends on the size of the archive.
+/// read is passed over. Memory: what zstd needs, 128 MiB at most; nothing depends on the size of the archive.
 ///
 /// # Errors
 /// Those of `each`; `Io` for a failure to read, for damage, and for an archive that ends early: before its end marker, too.
 pub fn read_archive(
-    input: Input,
-    each: &mut dyn FnMut(&ArchiveEntry, &mut dyn Read) -> Result<bool>,
+    archive: BegunArchive,
+    each: &mut dyn FnMut(&ArchiveEntry, &mut dyn Read) -> Result<()>,
 ) -> Result<()> {
     let failed = |error| Error::io("read", "the archive", error);
-    let plain = decompressed(input).map_err(failed)?;
-    let mut archive = Archive::new(Tail { input: plain, zeros: 0 });
+    let mut archive = Archive::new(Tail { input: archive.0, zeros: 0 });
     for entry in archive.entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
         let about = describe(&mut entry).map_err(failed)?;
-        if !each(&about, &mut entry)? {
-            return Ok(());
-        }
+        each(&about, &mut entry)?;
     }
     // The reader of tar takes any end for the end.
     let tail = archive.into_inner();
@@ -73,7 +100,7 @@ pub fn read_archive(
     Ok(())
 }
 
-fn decompressed(mut input: Input) -> io::Result<Box<dyn Read>> {
+fn decompressed(mut input: Input) -> io::Result<Box<dyn Read + Send>> {
     let mut head = Vec::new();
     input.by_ref().take(6).read_to_end(&mut head)?;
     if head.is_empty() {

@@ -336,6 +336,27 @@ fn objects_of_plain_bundles_become_snapshots_of_a_run() {
     dir.expect(2, &["import", text(&folder), "--run", "yesterday"]);
 }
 
+/// A bundle was read whole before the first of its objects was taken: one of 1 GB took as much memory, and one that broke off was
+/// refused with all that had come.
+#[test]
+fn of_a_bundle_that_breaks_off_what_came_is_taken_and_the_file_is_named() {
+    let dir = Dir::new();
+    let body = br#"{"type": "bundle", "objects": [{"id": "tool--1"}, {"id": "tool--2"}, {"id": "to"#;
+    let output = pipe(&dir, &["import", "-", "--run", RUN, "--json"], body);
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    let units = read_stream(&output.stdout);
+    assert_eq!(files(&units, "added").len(), 2);
+    let rejected = of_type(&units, "file").into_iter().find(|unit| unit["outcome"] == "rejected").unwrap();
+    assert_eq!(rejected["error"]["code"], "not_json");
+    assert!(rejected["error"]["msg"].as_str().unwrap().ends_with("; the 2 objects read before are taken"));
+    // The whole of it later adds what was missing.
+    let whole =
+        br#"{"type": "bundle", "objects": [{"id": "tool--1"}, {"id": "tool--2"}, {"id": "tool--3"}]}"#;
+    let output = pipe(&dir, &["import", "-", "--run", RUN, "--json"], whole);
+    let units = read_stream(&output.stdout);
+    assert_eq!((&counts(&units)["added"], &counts(&units)["unchanged"]), (&1.into(), &2.into()));
+}
+
 /// One object without an id, and all others of its bundle were refused with it.
 #[test]
 fn an_object_without_an_id_is_refused_alone_and_named_with_its_place() {
@@ -348,14 +369,13 @@ fn an_object_without_an_id_is_refused_alone_and_named_with_its_place() {
     assert_eq!(names, ["a.json/objects[1]", "a.json/objects[2]", "a.json/objects[3]"]);
     let rejected = of_type(&units, "file").into_iter().find(|unit| unit["outcome"] == "rejected").unwrap();
     assert_eq!(rejected["error"]["code"], "object_without_id");
-    assert_eq!(rejected["error"]["msg"], "no string `id`, at byte 32");
-    assert_eq!(body.find(r#"{"name""#), Some(32));
+    assert_eq!(rejected["error"]["msg"], "no string `id`");
     assert_eq!(files(&units, "added").len(), 2);
     for (bytes, code) in [
         (&b"{\"objects\": 7}"[..], "no_objects"),
         (b"[1]", "no_objects"),
         (b"{", "not_json"),
-        (b"\xff", "not_utf8"),
+        (b"\xff", "not_json"),
         (b"", "empty"),
     ] {
         fs::write(&file, bytes).unwrap();

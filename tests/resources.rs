@@ -4,6 +4,7 @@
 //! `tools/resources.sh` runs this for the optimized program and with up to a million snapshots.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -229,6 +230,27 @@ fn an_import_that_reads_a_long_file_again_holds_it_once() {
         let said = String::from_utf8(output.unwrap().stdout).unwrap();
         assert!(said.contains("updated 0, unchanged 1,"), "{said}");
     }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the bundle to import is no store")]
+fn a_plain_bundle_takes_the_budget_and_its_longest_object() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle.json");
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&bundle).unwrap());
+    let text = "x".repeat(32 << 10);
+    write!(file, r#"{{"type": "bundle", "objects": ["#).unwrap();
+    for number in 0..4096 {
+        let comma = if number == 0 { "" } else { "," };
+        write!(file, r#"{comma}{{"id": "tool--{number}", "text": "{text}"}}"#).unwrap();
+    }
+    write!(file, "]}}").unwrap();
+    file.into_inner().unwrap();
+    let (store, bundle) = (dir.path().join("store"), bundle.to_str().unwrap());
+    let args = ["-s", store.to_str().unwrap(), "import", bundle, "--run", "20240101T000000Z"];
+    let peak = peak(&[&args[..], &["--memory", "8MiB", "--compression", "none"]].concat());
+    println!("a bundle of 128 MiB with a budget of 8: {} kB", peak / 1024);
+    assert!(peak <= 56 << 20, "{peak} bytes");
 }
 
 /// A tree of runs with as many bytes each, in files that hardly compress and refer to the next run.

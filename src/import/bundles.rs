@@ -3,6 +3,7 @@
 //! An object is stored as OpenCTI's backup would have written it, `{"objects": [..]}` around its exact bytes, so that all that reads
 //! snapshots reads it.
 
+use std::io::Read;
 use std::path::PathBuf;
 
 use super::scan::{RunEntry, SUFFIX, file_name_of};
@@ -10,9 +11,9 @@ use super::stream::Pieces;
 use super::{FileOutcome, reason};
 use crate::error::{Error, Result};
 use crate::limits::FILE_MAX_BYTES;
-use crate::snapshot::bundle;
+use crate::snapshot::bundle::{self, Ended};
 use crate::vfs::Kind;
-use crate::vfs::tree::{Input, SourceDir, open_input};
+use crate::vfs::tree::{SourceDir, SourceFile, open_input};
 
 const BEFORE: &[u8] = b"{\"type\": \"bundle\", \"objects\": [";
 const AFTER: &[u8] = b"]}";
@@ -26,17 +27,20 @@ pub enum Bundles {
     Folder(PathBuf),
 }
 
-/// Reads bundles to their end, each whole: a file of at most [`FILE_MAX_BYTES`] stands in memory beside the budget.
+/// Reads bundles to their end, object by object: of a file, however long, one object stands in memory beside the budget.
 ///
 /// # Errors
-/// Failures of reading, and of who takes the objects. A bad bundle is a report.
+/// Failures of reading, and of who takes the objects. A bad bundle is a report, and what stood in it before the defect counts.
 pub(super) fn read(from: &Bundles, run: &RunEntry, pieces: &mut Pieces) -> Result<()> {
-    let mut bytes = Vec::new();
     match from {
         Bundles::One(path) => {
-            read_all(open_input(path)?, &mut bytes)?;
             let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-            take(name, &bytes, run, pieces)
+            let mut objects = Objects { file: name, run, pieces, count: 0 };
+            match objects.take(open_input(path)?)? {
+                Ended::Whole => Ok(()),
+                Ended::Rejected(reject) => objects.refuse(reject.code, reject.detail),
+                Ended::Unreadable(error) => Err(Error::io("read", "the bundle", error)),
+            }
         }
         Bundles::Folder(path) => {
             let dir = SourceDir::open(path)?;
@@ -47,12 +51,10 @@ pub(super) fn read(from: &Bundles, run: &RunEntry, pieces: &mut Pieces) -> Resul
                     pieces.report(FileOutcome::Ignored, vec![name.to_vec()], why)?;
                     continue;
                 }
-                match dir.read_file(&entry.name, &mut bytes, FILE_MAX_BYTES) {
-                    Ok(_) => take(name, &bytes, run, pieces)?,
-                    Err(error) => {
-                        let why = (reason::of_read(&error), error.to_string());
-                        pieces.report(FileOutcome::Rejected, vec![name.to_vec()], why)?;
-                    }
+                let mut objects = Objects { file: name, run, pieces, count: 0 };
+                match dir.open_file(&entry.name) {
+                    Ok(file) => objects.take_file(file)?,
+                    Err(error) => objects.refuse(reason::of_read(&error), error.to_string())?,
                 }
             }
             Ok(())
@@ -60,45 +62,68 @@ pub(super) fn read(from: &Bundles, run: &RunEntry, pieces: &mut Pieces) -> Resul
     }
 }
 
-fn read_all(input: Input, bytes: &mut Vec<u8>) -> Result<()> {
-    use std::io::Read as _;
-    let read = input.take(FILE_MAX_BYTES.saturating_add(1)).read_to_end(bytes);
-    read.map_err(|error| Error::io("read", "the bundle", error))?;
-    match u64::try_from(bytes.len()) {
-        Ok(len) if len <= FILE_MAX_BYTES => Ok(()),
-        len => Err(Error::TooLarge { what: "bundle", len: len.unwrap_or(u64::MAX), max: FILE_MAX_BYTES }),
-    }
+/// The objects of a file.
+struct Objects<'a> {
+    file: &'a [u8],
+    run: &'a RunEntry,
+    pieces: &'a mut Pieces,
+    /// Elements that were met so far.
+    count: u64,
 }
 
-fn take(file: &[u8], bytes: &[u8], run: &RunEntry, pieces: &mut Pieces) -> Result<()> {
-    let elements = match bundle::elements(bytes) {
-        Ok(elements) => elements,
-        Err(reject) => {
-            return pieces.report(FileOutcome::Rejected, vec![file.to_vec()], (reject.code, reject.detail));
+impl Objects<'_> {
+    /// Takes those of a file of a folder, of which the others are read whatever is wrong with it.
+    fn take_file(&mut self, mut file: SourceFile<'_>) -> Result<()> {
+        let ended = self.take(&mut file)?;
+        let changed = file.check_unchanged();
+        match (ended, changed) {
+            (Ended::Rejected(reject), Ok(())) => self.refuse(reject.code, reject.detail),
+            (Ended::Unreadable(error), Ok(())) => {
+                let error = Error::io("read", String::from_utf8_lossy(self.file).into_owned(), error);
+                self.refuse(reason::of_read(&error), error.to_string())
+            }
+            (_, Err(error)) => self.refuse(reason::of_read(&error), error.to_string()),
+            (Ended::Whole, Ok(())) => Ok(()),
         }
-    };
-    for (number, range) in elements.into_iter().enumerate() {
-        let at = range.start;
-        let own = bytes.get(range).unwrap_or_default();
-        let len = own.len().saturating_add(BEFORE.len()).saturating_add(AFTER.len());
-        let room = pieces.room(u64::try_from(len).unwrap_or(u64::MAX))?;
-        let whole = [BEFORE, own, AFTER].concat();
+    }
+
+    fn take(&mut self, input: impl Read) -> Result<Ended> {
+        bundle::each_object(input, FILE_MAX_BYTES, &mut |text| self.object(text))
+    }
+
+    /// Says what is wrong with the file, and what of it was taken all the same.
+    fn refuse(&mut self, code: &'static str, mut detail: String) -> Result<()> {
+        if self.count > 0 {
+            detail = format!("{detail}; the {} objects read before are taken", self.count);
+        }
+        self.pieces.report(FileOutcome::Rejected, vec![self.file.to_vec()], (code, detail))
+    }
+
+    fn object(&mut self, text: Box<str>) -> Result<()> {
+        let number = self.count;
+        self.count = number.saturating_add(1);
+        let len = text.len().saturating_add(BEFORE.len()).saturating_add(AFTER.len());
+        let room = self.pieces.room(u64::try_from(len).unwrap_or(u64::MAX))?;
+        // In place, as it may be most of a gigabyte.
+        let mut whole = text.into_string().into_bytes();
+        whole.reserve_exact(len.saturating_sub(whole.len()));
+        whole.splice(..0, BEFORE.iter().copied());
+        whole.extend_from_slice(AFTER);
         // Its own warnings come when it is prepared.
         match bundle::parse(&whole).map(|bundle| bundle.objects.into_iter().next()) {
             Ok(Some(object)) => {
-                pieces.run(run, None);
-                pieces.file(file_name_of(&object.id), whole, None, room)?;
+                self.pieces.run(self.run, None);
+                self.pieces.file(file_name_of(&object.id), whole, None, room)
             }
-            Ok(None) => {}
+            Ok(None) => Ok(()),
             Err(reject) => {
                 let why = match reject.code {
                     "object_without_id" => "no string `id`".to_owned(),
                     _ => reject.detail,
                 };
-                let path = vec![file.to_vec(), format!("objects[{number}]").into_bytes()];
-                pieces.report(FileOutcome::Rejected, path, (reject.code, format!("{why}, at byte {at}")))?;
+                let path = vec![self.file.to_vec(), format!("objects[{number}]").into_bytes()];
+                self.pieces.report(FileOutcome::Rejected, path, (reject.code, why))
             }
         }
     }
-    Ok(())
 }

@@ -64,7 +64,8 @@ pub enum Source {
     Archive(PathBuf),
     /// Such an archive, of which the beginning was read.
     Begun(BegunArchive),
-    /// Plain STIX bundles, whose objects become snapshots of one run.
+    /// Plain STIX bundles, whose objects become snapshots of one run: each as soon as it is read, so of a bundle that breaks off
+    /// all that stand before that place.
     Bundles {
         /// The file, or the folder of files.
         path: Bundles,

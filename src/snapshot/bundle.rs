@@ -71,14 +71,6 @@ pub fn parse(file: &[u8]) -> Result<Bundle, Reject> {
     walk::read(checked(file)?)
 }
 
-/// Finds the elements of `objects`, whatever they are: where the text of each lies. Cost: one pass that validates the file.
-///
-/// # Errors
-/// [`Reject`] when the file is no bundle.
-pub fn elements(file: &[u8]) -> Result<Vec<Range<usize>>, Reject> {
-    walk::elements(checked(file)?)
-}
-
 /// Checks what can be said of a file before it is read.
 fn checked(file: &[u8]) -> Result<&str, Reject> {
     let text = text_of(file)?;
@@ -119,6 +111,10 @@ fn text_of(file: &[u8]) -> Result<&str, Reject> {
         Reject::new("not_utf8", format_args!("invalid UTF-8 at byte {}", error.valid_up_to()))
     })
 }
+
+mod stream;
+
+pub use self::stream::{Ended, each_object};
 
 #[cfg(test)]
 mod model;

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
-use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -38,33 +37,6 @@ pub(super) fn read(file: &str) -> Result<Bundle, Reject> {
         Some(Ok(objects)) => Ok(Bundle { objects, warnings: state.warnings }),
         Some(Err(reject)) => Err(reject),
         None => Err(Reject::new("no_objects", format_args!("no key `objects` up to byte {}", file.len()))),
-    }
-}
-
-/// Finds the elements of the last `objects` of a file that does not nest too deep.
-pub(super) fn elements(file: &str) -> Result<Vec<Range<usize>>, Reject> {
-    let mut list = None;
-    let found = json::each_entry(file, |key, value| {
-        if &*key == b"objects" {
-            list = Some(value);
-        }
-    });
-    let no_list = || Reject::new("no_objects", "no list `objects` in a JSON object");
-    if let Err(error) = found {
-        // Of valid JSON, only a top level that is no object is refused.
-        let is_valid = json::read_all(file, PhantomData::<IgnoredAny>).is_ok();
-        return Err(if is_valid { no_list() } else { Reject::new("not_json", error) });
-    }
-    let mut ranges = Vec::new();
-    let found = list.map(|list| {
-        json::each_element(list.get(), |element| {
-            let start = json::start_of(file, element);
-            ranges.push(start..start.saturating_add(element.get().len()));
-        })
-    });
-    match found {
-        Some(Ok(())) => Ok(ranges),
-        Some(Err(_)) | None => Err(no_list()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Directories that import reads.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -232,9 +233,30 @@ impl SourceFile<'_> {
         }
     }
 
+    /// Asks whether it is as it was when it was opened, or last asked about.
+    ///
+    /// # Errors
+    /// `BadInput` if it has changed; `Io`.
+    pub fn check_unchanged(&mut self) -> Result<()> {
+        let now = self.ask()?;
+        let before = std::mem::replace(&mut self.info, now);
+        if before == self.info {
+            Ok(())
+        } else {
+            Err(self.dir.refused(self.name, "changes while it is read"))
+        }
+    }
+
     fn ask(&self) -> Result<FileInfo> {
         let stat = fstat(&self.fd).map_err(|error| failed("stat", &self.dir.path, self.name, error))?;
         self.dir.info_of(&stat, self.name)
+    }
+}
+
+/// From its beginning to its end; whether it was one state of it is asked afterwards.
+impl Read for SourceFile<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.fd, buffer)?)
     }
 }
 

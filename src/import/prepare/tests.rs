@@ -19,6 +19,8 @@ use crate::error::Result;
 use crate::id::{Instant, RunKey};
 use crate::progress::Stop;
 
+mod races;
+
 struct Whole<'a> {
     scan: Scan,
     committer: Committer<'a, Fake>,
@@ -200,22 +202,4 @@ fn e29_mirroring_counts_before_it_deletes() {
     let (fake, _, summary) = import(fake, dir.path(), 2, Mirror::Force);
     assert_eq!(summary.unwrap().removed, 2);
     assert_eq!(fake.names(RunKey::new(Instant(63_840_924_000), 0)), ["b", "new"]);
-}
-
-#[test]
-fn a_file_that_goes_between_listing_and_reading_is_rejected_as_vanished() {
-    let dir = tree(&[(&format!("{D1}/a.json"), &bundle(&["a"])), (&format!("{D1}/b.json"), &bundle(&["b"]))]);
-    let mut scan = Scan::new(Tree::open(dir.path()).unwrap(), Seen::default());
-    let batch = scan.next_batch().unwrap();
-    remove(&dir, &format!("{D1}/a.json"));
-    let mut worker =
-        Preparer::new(Fake::default().before, Arc::new(EncoderSlot::default()), false, Meter::new(false));
-    let mut contents = Vec::new();
-    for job in batch {
-        if let Some(Done::File(file)) = worker.work(job, &mut |_| Some(Ticket::free())) {
-            contents.push(file.content);
-        }
-    }
-    assert!(matches!(contents[0], Content::Bad { code: reason::VANISHED, .. }));
-    assert!(matches!(contents[1], Content::New { .. }));
 }

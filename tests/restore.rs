@@ -12,6 +12,7 @@ use crate::runs::write;
 mod cases;
 mod compare;
 mod cursor;
+mod odd;
 mod targets;
 
 /// Run directories, ascending.

@@ -64,7 +64,7 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<()> {
         context.console.warn("the cursor stays before the first run of which something was left out");
     }
     let is_selection = !args.types.is_empty() || !args.ids.is_empty();
-    if is_selection && summary.own == 0 && summary.damaged == 0 {
+    if is_selection && !args.plan && summary.own == 0 && summary.damaged == 0 {
         context.console.warn("nothing was restored: no object of these runs is selected");
     }
     conclude(context, args, &work.teller, &summary)

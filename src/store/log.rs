@@ -226,7 +226,8 @@ impl<'r, S: Survey> LogReader<'r, S> {
             self.known = false;
         }
         self.passed = (!read).then_some(id);
-        self.done(SegmentEnd { segment: id, len: Some(len), read })
+        self.waiting.push_back(SegmentEnd { segment: id, len: Some(len), read });
+        Ok(())
     }
 
     /// Notes that a segment is not there, or cannot be opened; `turn` as for [`segment`](LogReader::segment).
@@ -250,12 +251,16 @@ impl<'r, S: Survey> LogReader<'r, S> {
                 }
                 self.settle(Some(header.previous))?;
             }
-            Err(_) if turn != Turn::Read => {}
+            Err(_) if turn != Turn::Read => self.flush()?,
             Err(damage @ (Damage::Foreign { .. } | Damage::Misplaced { .. })) => {
+                self.flush()?;
                 self.lose(at, HEADER_LEN, damage.clone())?;
             }
             // Then the first COMMIT of this segment tells what came before it.
-            Err(damage) => self.torn_header = Some((at, damage.clone())),
+            Err(damage) => {
+                self.flush()?;
+                self.torn_header = Some((at, damage.clone()));
+            }
         }
         Ok(HEADER_LEN)
     }

@@ -1,10 +1,10 @@
-//! S2, S3, S5, S6, S23: what damage looks like.
+//! S2 to S6, S23: what damage looks like.
 
 use std::fs;
 use std::path::PathBuf;
 
 use super::{change, damage, end, middle, place, remove_index, segment, segments_of, states, store};
-use crate::common::{Dir, of_type, read_tree};
+use crate::common::{Dir, of_type, read_tree, text};
 
 /// Bytes of a record before its data.
 const HEAD_LEN: u64 = 45;
@@ -84,6 +84,39 @@ fn index(dir: &Dir) -> PathBuf {
     let names = fs::read_dir(dir.store()).unwrap().map(|entry| entry.unwrap().path());
     let is_index = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("index.");
     names.into_iter().filter(is_index).max().unwrap()
+}
+
+/// A segment that ends behind a COMMIT or behind its header was called good, and what it lacks was told behind that. So with
+/// `--record` the next check passed it over, and ended with exit code 0.
+#[test]
+fn s4_a_segment_that_is_cut_is_truncated_there_and_the_records_before_are_good() {
+    let dir = store(2, 3);
+    let (path, record) = (segment(&dir, 1), dir.path("record"));
+    let whole = fs::read(&path).unwrap();
+    let manifest = dir.units(0, &["manifest"]);
+    let objects = of_type(&manifest, "object").into_iter().filter(|unit| unit["seg"] == 1);
+    let objects: Vec<_> = objects.map(|unit| (place(unit).1, unit["len"].as_u64().unwrap())).collect();
+    let (last, len) = objects[2];
+    let commit = last + len;
+    let end_of = |len: u64| usize::try_from(len).unwrap();
+    for cut in (last..u64::try_from(whole.len()).unwrap()).chain([96]) {
+        fs::write(&path, &whole[..end_of(cut)]).unwrap();
+        let units = dir.units(1, &["check"]);
+        let at = if cut >= commit { commit } else { last };
+        let states = states(&units);
+        let expect = if last < cut && cut < commit { "truncated" } else { "missing" };
+        let told: Vec<_> = of_type(&units, "result").into_iter().filter(|unit| unit["off"] == at).collect();
+        assert!(cut == 96 || told[0]["state"] == expect, "{cut}: {states:?}");
+        let good = objects.iter().filter(|(off, len)| off + len <= cut).count() + 3;
+        assert_eq!(end(&units)["counts"]["ok"], good, "{cut}");
+        let first = of_type(&units, "segment")[0];
+        assert_eq!((&first["seg"], &first["state"]), (&1.into(), &"corrupt".into()), "{cut}");
+    }
+    for cut in [96, last, commit, commit + 1] {
+        fs::write(&path, &whole[..end_of(cut)]).unwrap();
+        dir.expect(1, &["check", "--record", text(&record)]);
+        dir.expect(1, &["check", "--record", text(&record), "--max-age", "30d"]);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::open::Open;
 use super::piece::{Event, Survey};
-use super::{COMMIT_LEN, LogPosition, LogReader, SegmentEnd, Transaction, Unresolved, piece};
+use super::{COMMIT_LEN, LogPosition, LogReader, Transaction, Unresolved, piece};
 use crate::error::{Damage, Result};
 use crate::format::commit;
 use crate::format::record::{Head, Tag};
@@ -36,13 +36,9 @@ impl<S: Survey> LogReader<'_, S> {
         })
     }
 
-    /// Notes that a segment is done, and tells of all that nothing more can come of.
-    pub(super) fn done(&mut self, end: SegmentEnd) -> Result<()> {
-        self.waiting.push_back(end);
-        self.flush()
-    }
-
-    fn flush(&mut self) -> Result<()> {
+    /// Tells of the segments that nothing more can come of. The last one read is one of them only when the next header, or
+    /// the end, has said what its last COMMIT was: it may be cut behind an earlier one.
+    pub(super) fn flush(&mut self) -> Result<()> {
         let held = self.unresolved.first().map(|first| first.segment);
         while let Some(end) = self.waiting.front().filter(|end| held.is_none_or(|held| end.segment < held)) {
             let end = *end;

@@ -164,6 +164,40 @@ fn what_was_found_damaged_before_is_read_again_in_its_order() {
     assert!(summary.cursor > from, "each run comes further");
 }
 
+/// What a segment lacks that ends behind a COMMIT, or behind its header, was told when the next header was read, and the segment
+/// had been called good before: with `--record` it was skipped from then on, and so the damage forgotten.
+#[test]
+fn a_segment_that_is_cut_anywhere_is_never_called_good() {
+    let (mem, store) = create(1 << 20);
+    for segment in 0..2u32 {
+        let mut writer = writer(&store);
+        for number in 0..4 {
+            put(&mut writer, segment * 4 + number, 1, b"{}");
+            if number % 2 == 1 {
+                writer.commit().unwrap();
+            }
+        }
+        writer.close().unwrap();
+    }
+    let paths: Vec<String> = mem.paths().into_iter().filter(|path| path.starts_with("data/")).collect();
+    for (number, path) in (1..).zip(&paths) {
+        let whole = mem.bytes(path).unwrap();
+        for len in 0..whole.len() {
+            mem.set_bytes(path, whole[..len].to_vec());
+            for shard in [None, Some(Shard::new(number % 2 + 1, 2).unwrap())] {
+                let (lines, summary) = run_check(&mem, &CheckOptions { shard, ..ALL });
+                assert!(summary.damage > 0, "{path} {len} {shard:?}");
+                let end = lines.ends.iter().find(|end| end.segment == SegmentId(number)).unwrap();
+                assert!(end.bad > 0, "{path} {len} {shard:?}: {:?}", lines.log);
+                let behind = lines.ends.iter().filter(|end| end.segment != SegmentId(number));
+                assert!(behind.map(|end| end.bad).sum::<u64>() == 0, "{path} {len} {shard:?}");
+            }
+        }
+        mem.set_bytes(path, whole);
+    }
+    assert_eq!(paths.len(), 2);
+}
+
 /// An entry too many of the index, which names the place of a record that is not its own, was seen by a check of the whole only:
 /// each part had as many bytes of live records as the hints said.
 #[test]

@@ -176,8 +176,8 @@ pub(crate) struct LogReader<'r, S: Survey> {
     listed: Option<(Vec<(SegmentId, SegmentId)>, SegmentId)>,
     /// A header that a crash may have torn: damage only if something in its segment was committed.
     torn_header: Option<(Location, Damage)>,
-    /// Places at which committed records are lost, by segment.
-    gaps: BTreeMap<SegmentId, u64>,
+    /// Places at which committed records are lost, by the segment and the other one that may be to blame.
+    gaps: BTreeMap<(SegmentId, SegmentId), u64>,
 }
 
 impl<'r, S: Survey> LogReader<'r, S> {

@@ -220,6 +220,7 @@ fn load_apart(
         gaps = read_log_up_to(&segments, &mut position, Look, &mut replay, witness)?;
     }
     notices.extend(replay.finish(position));
+    working.leave_out(&apart.hidden);
     working.state.gaps = working.state.gaps.saturating_add(gaps);
     working.knows(proof.map(|proof| proof.held_against(&position, &segments)).transpose()?.flatten());
     notices.extend(missing(&working.state).map(|id| format!("{} is missing", segment::file_name(id))));

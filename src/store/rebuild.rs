@@ -104,6 +104,7 @@ fn read_all(
     let witness = proof.as_ref().map(|proof| proof.link);
     let gaps = read_log_up_to(&segments, &mut position, Look, &mut replay, witness)?;
     replay.finish(position);
+    working.leave_out(hidden);
     working.state.gaps = gaps;
     working.knows(proof.map(|proof| proof.held_against(&position, &segments)).transpose()?.flatten());
     Ok(working)

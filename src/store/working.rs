@@ -281,6 +281,17 @@ impl Working {
         self.kept = kept;
     }
 
+    /// Counts segments as left out, whatever the COMMITs say that were read.
+    pub(crate) fn leave_out(&mut self, hidden: &BTreeSet<SegmentId>) {
+        if hidden.is_empty() {
+            return;
+        }
+        Arc::make_mut(&mut self.state.dead).extend(hidden);
+        if let Some(hints) = &mut self.hints {
+            hints.dead.extend(hidden.iter().map(|id| id.0));
+        }
+    }
+
     /// Returns where the log stands after a commit of this writer.
     pub(crate) fn position_after(&self, link: CommitLink, end: u32) -> LogPosition {
         LogPosition { link, end, next_segment: self.next_segment }

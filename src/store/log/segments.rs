@@ -19,7 +19,9 @@ impl<S: Survey> LogReader<'_, S> {
         self.settle(witness)?;
         self.judge_absent()?;
         // What a compaction or a repair left behind was settled by it: a file that waits for its removal has no gaps.
-        let gaps = self.gaps.iter().filter(|(segment, _)| !self.is_left_out(**segment));
+        let is_settled =
+            |(one, other): &(SegmentId, SegmentId)| self.is_left_out(*one) || self.is_left_out(*other);
+        let gaps = self.gaps.iter().filter(|(of, _)| !is_settled(of));
         Ok(gaps.fold(0, |sum, (_, count)| sum.saturating_add(*count)))
     }
 
@@ -197,7 +199,7 @@ impl<S: Survey> LogReader<'_, S> {
         commit: CommitId,
     ) -> Result<()> {
         if self.segments.ids().binary_search(&before).is_ok() {
-            // If a repair has left that one out since, this was settled with it.
+            // If a repair has left out either of the two since, this was settled with it.
             return self.lose_with(before, at, len, Damage::Chain { commit });
         }
         // Compacted away, or lost: the last COMMIT that lists the live segments tells.
@@ -233,9 +235,9 @@ impl<S: Survey> LogReader<'_, S> {
         self.lose_with(at.segment, at, len, damage)
     }
 
-    /// The same, of records that were in another segment.
-    fn lose_with(&mut self, segment: SegmentId, at: Location, len: u32, damage: Damage) -> Result<()> {
-        let gaps = self.gaps.entry(segment).or_default();
+    /// The same, where another segment may be the one that is wrong.
+    fn lose_with(&mut self, other: SegmentId, at: Location, len: u32, damage: Damage) -> Result<()> {
+        let gaps = self.gaps.entry((at.segment, other)).or_default();
         *gaps = gaps.saturating_add(1);
         self.sink.damage(at, len, damage)
     }

@@ -200,17 +200,23 @@ fn a_missing_segment_that_a_damaged_index_knows_of_is_told_though_there_is_other
 fn the_gaps_of_a_segment_that_was_left_out_are_not_those_of_the_one_behind_it() {
     // The COMMIT behind the segment of a copy does not follow what is in that, and after the repair the index said that
     // something was lost: every command ended with 1.
-    let mem = three();
-    let other = copy(&mem);
-    for number in [4, 5] {
-        session(&mem, number, b"mine");
+    for behind in [false, true] {
+        let mem = three();
+        let other = copy(&mem);
+        for number in [4, 5, 6] {
+            session(&mem, number, b"mine");
+        }
+        for number in [7, 8] {
+            session(&other, number, b"fork");
+        }
+        writer(&reopen(&mem)).close().unwrap();
+        // The one behind follows neither what is before it nor is it followed.
+        let replaced = file(if behind { 5 } else { 4 });
+        assert!(mem.set_bytes(&replaced, other.bytes(&replaced).unwrap()));
+        assert!(repair(&mem, RepairOptions::default()).has_losses());
+        assert_eq!((damage(&mem), reopen(&mem).view().gaps()), (Vec::new(), 0));
+        assert_eq!(body(&mem, 6), Some(b"mine".to_vec()));
     }
-    session(&other, 7, b"fork");
-    writer(&reopen(&mem)).close().unwrap();
-    assert!(mem.set_bytes(&file(4), other.bytes(&file(4)).unwrap()));
-    assert!(repair(&mem, RepairOptions::default()).has_losses());
-    assert_eq!((damage(&mem), reopen(&mem).view().gaps()), (Vec::new(), 0));
-    assert_eq!(body(&mem, 5), Some(b"mine".to_vec()));
 }
 
 #[test]

@@ -203,7 +203,7 @@ impl Output {
         })
     }
 
-    /// Adds to a count of the last unit. Counts stand there in the order of their first mention.
+    /// Adds to a count of the last unit. Counts stand there in the order of their names.
     pub(crate) fn count(&self, name: &'static str, number: u64) {
         let counts = &mut self.inner.borrow_mut().stream.counts;
         match counts.iter_mut().find(|(known, _)| *known == name) {

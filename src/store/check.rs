@@ -53,7 +53,7 @@ const UNLINK_POLL: Duration = Duration::from_millis(5);
 /// Memory: a few pieces of a mebibyte for each thread, and at most 8 MiB of what is to be told of one transaction, as long as
 /// the store has its index. Without one the log is replayed into memory first.
 ///
-/// What only a whole pass can tell is left out where a part is read (`from`, `shard`, `skip`, `deadline`): that a COMMIT which
+/// What only a whole pass can tell is left out where a part is read (`from`, `shard`, `deadline`): that a COMMIT which
 /// no index covers follows one in a segment that is gone. That takes the last COMMIT that lists the live segments. An entry too
 /// many of the index is named at its segment by the part that reads it, where a whole check names the index only.
 ///

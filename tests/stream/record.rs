@@ -60,6 +60,19 @@ fn what_was_found_good_lately_is_passed_over_and_what_is_new_or_moved_never() {
     assert!(skipped(&units).is_empty() && of_type(&units, "result").len() == 36, "{units:#?}");
 }
 
+/// Without an index a segment that is gone is known by the COMMITs around it only, which belong to segments that are good: the next
+/// check passed these over, and ended with exit code 0.
+#[test]
+fn a_segment_that_is_gone_is_not_forgotten_where_no_index_names_it() {
+    let dir = store(3, 4);
+    super::remove_index(&dir);
+    fs::remove_file(super::segment(&dir, 2)).unwrap();
+    for more in [&[][..], &["--max-age", "30d"], &["--max-age", "30d"]] {
+        let units = check(&dir, 1, more);
+        assert_eq!((skipped(&units).len(), &end(&units)["known_bad"]), (0, &1.into()), "{more:?}");
+    }
+}
+
 #[test]
 fn a_record_that_is_damaged_foreign_or_of_the_future_means_to_start_over() {
     let dir = store(2, 5);

@@ -67,7 +67,8 @@ impl Scope {
                 return Ok(Part::Refused);
             }
         };
-        let may_skip = !has_untold_gaps(state) && options.skip.is_some_and(|skip| skip(id, len));
+        // Who does not read all of a log that has gaps may not see them.
+        let may_skip = state.gaps == 0 && options.skip.is_some_and(|skip| skip(id, len));
         Ok(if may_skip { Part::Skip } else { Part::Read(len) })
     }
 
@@ -90,11 +91,6 @@ impl Scope {
         };
         self.parts.iter().filter_map(read).collect()
     }
-}
-
-/// Tells whether the log has gaps that no index knows of: who does not read all of it may not see them, so nothing is skipped.
-fn has_untold_gaps(state: &State) -> bool {
-    state.gaps > state.layers.first().map_or(0, |newest| newest.gaps())
 }
 
 /// Returns the length of a segment; `None` if there is no such file.

@@ -209,7 +209,8 @@ fn load_apart(
     let gaps = layers.first().map_or(0, |layer| layer.gaps());
     let dead = Arc::new(dead);
     let state = State { position, layers, overlay, segments: segments.clone(), dead, gaps };
-    let mut working = Working { kept: apart.kept.clone(), ..Working::new(state, hints) };
+    let mut working = Working::new(state, hints);
+    working.kept.clone_from(&apart.kept);
     let mut replay = Replay::new(&mut working, None);
     let mut position = position;
     let mut gaps = 0;

@@ -1,7 +1,7 @@
 //! A committed state that can be moved on: the one place where a change is applied, for the writer and
 //! for replay alike.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::inner::Inner;
@@ -34,8 +34,10 @@ pub(crate) struct Working {
     pub(crate) proof: Option<Proof>,
     /// Segments that no COMMIT leaves out: an index that may be right has them.
     pub(crate) kept: BTreeSet<SegmentId>,
-    /// A COMMIT lists segments that one before it had left out. So that one does not count: it lies in a segment of another
-    /// history, which is left out itself, or is to be.
+    /// Which segments are left out by COMMITs that were read, and in which segment each of those lies.
+    left_out_in: BTreeMap<SegmentId, SegmentId>,
+    /// A COMMIT lists segments that one before it had left out, and leaves out the segment of that one: so that is of another
+    /// history, and does not count.
     pub(crate) is_disputed: bool,
     /// Records since the newest index file.
     pub(crate) tail_records: u64,
@@ -47,8 +49,17 @@ impl Working {
     /// Starts from a state.
     pub(crate) fn new(state: State, hints: Option<Hints>) -> Working {
         let next_segment = state.position.next_segment.max(above_all(&state));
-        let (proof, kept, is_disputed) = (None, BTreeSet::new(), false);
-        Working { state, hints, next_segment, proof, kept, is_disputed, tail_records: 0, tail_bytes: 0 }
+        Working {
+            state,
+            hints,
+            next_segment,
+            proof: None,
+            kept: BTreeSet::new(),
+            left_out_in: BTreeMap::new(),
+            is_disputed: false,
+            tail_records: 0,
+            tail_bytes: 0,
+        }
     }
 
     /// Takes over what was known of numbers that were given before, now that the state was loaded again.
@@ -253,9 +264,16 @@ impl Working {
         let indexed = self.state.layers.first().into_iter().flat_map(|newest| newest.segments().flatten());
         let gone = known.chain(indexed.map(|(id, _)| id)).filter(|id| !is_live(*id));
         let mut dead: BTreeSet<SegmentId> = gone.chain(self.state.dead.iter().copied()).collect();
-        let count = dead.len();
-        dead.retain(|id| *id >= own || !is_live(*id));
-        self.is_disputed |= dead.len() < count;
+        // What was left out stays so, unless by a COMMIT that is left out itself.
+        let is_other = |of: &SegmentId| self.left_out_in.get(of).is_some_and(|of| !is_live(*of));
+        let back: BTreeSet<SegmentId> =
+            dead.iter().copied().filter(|id| is_live(*id) && is_other(id)).collect();
+        dead.retain(|id| !back.contains(id));
+        self.left_out_in.retain(|id, _| !back.contains(id));
+        self.is_disputed |= !back.is_empty();
+        for id in &dead {
+            self.left_out_in.entry(*id).or_insert(own);
+        }
         self.state.segments = Arc::new(self.state.segments.without(&dead));
         self.state.dead = Arc::new(dead);
         if let Some(hints) = &mut self.hints {

@@ -252,6 +252,30 @@ fn what_a_compaction_of_a_copy_left_out_stays_where_that_copy_s_segment_is_repla
 }
 
 #[test]
+fn a_segment_that_was_compacted_away_does_not_come_back_with_a_repair() {
+    // A copy of it was put back. The COMMIT of a repair listed it with the segments that stay, so what had been overwritten
+    // and deleted in it came back.
+    let (mem, _) = create(1 << 20);
+    session(&mem, 1, &[b'x'; 400]);
+    session(&mem, 2, b"2");
+    let old = mem.bytes(&file(1)).unwrap();
+    let store = reopen(&mem);
+    let mut one = writer(&store);
+    one.delete(id(1), run(1)).unwrap();
+    one.commit().unwrap();
+    one.compact(&CompactOptions { threshold: 1, dry_run: false }, &mut |_| {}, &Stop::default()).unwrap();
+    one.close().unwrap();
+    drop(store);
+    session(&mem, 3, b"3");
+    writer(&reopen(&mem)).close().unwrap();
+    let last = mem.paths().into_iter().rfind(|path| path.starts_with("data/")).unwrap();
+    assert!(!mem.paths().contains(&file(1)) && mem.set_bytes(&file(1), old) && mem.remove_raw(&last));
+    let report = repair(&mem, RepairOptions::default());
+    assert_eq!([1, 2, 3].map(|number| body(&mem, number).is_some()), [false, true, false], "{report:?}");
+    assert_eq!(damage(&mem), Vec::<String>::new());
+}
+
+#[test]
 fn what_stands_before_a_commit_that_is_gone_is_kept_where_hints_or_the_first_page_of_an_index_know_of_that() {
     // It was set aside with the segment, and counted as lost.
     for what in ["hints", "index"] {

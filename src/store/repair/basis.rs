@@ -4,8 +4,9 @@
 //! two is wrong. The COMMITs are a chain: each names the one before it with the checksum of what that covered. So an index
 //! whose own COMMIT stands in the log is right about all that comes before, and a segment was cut, lost, or replaced: by that
 //! of a copy of the store which went its own way, or of another time. That the chain is seen to break is not asked for, as a
-//! compaction may have removed the link. If that COMMIT is not there, nobody can tell, and all that the log has stays; what the
-//! index named is told to be lost, or counted.
+//! compaction may have removed the link. If that COMMIT is not there, nobody can tell, and all that the log has stays, segments
+//! included that only a COMMIT of the one history leaves out; what the index named is told to be lost, and where another record
+//! answers in its stead, that is told.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -126,18 +126,18 @@ pub(crate) fn read_log<S: Survey>(
     survey: S,
     sink: &mut dyn LogSink<S::Notes>,
 ) -> Result<u64> {
-    read_log_up_to(segments, position, survey, sink, None)
+    read_log_up_to(segments, position, survey, sink, None).map(|(gaps, _)| gaps)
 }
 
-/// The same, where something beside the log knows of a COMMIT: if that does not hold, what stands before its place was
-/// committed all the same.
+/// The same, where something beside the log knows of a COMMIT: if there is none at its place, what stands before that was
+/// committed all the same. Returns also whether that made a difference.
 pub(crate) fn read_log_up_to<S: Survey>(
     segments: &Segments,
     position: &mut LogPosition,
     survey: S,
     sink: &mut dyn LogSink<S::Notes>,
     witness: Option<CommitLink>,
-) -> Result<u64> {
+) -> Result<(u64, bool)> {
     let from = position.link.at.segment;
     let started = position.link.id.0 > 0;
     let end = position.end;
@@ -150,8 +150,9 @@ pub(crate) fn read_log_up_to<S: Survey>(
             reader.segment(&segment, turn)?;
         }
     }
-    let witness = witness.filter(|link| reader.has_open(link));
-    reader.finish(witness)
+    let is_needed = |link: &CommitLink| link.id > reader.position.link.id && reader.has_open(link);
+    let witness = witness.filter(is_needed);
+    Ok((reader.finish(witness)?, witness.is_some()))
 }
 
 /// Puts pieces together.

@@ -213,17 +213,17 @@ fn load_apart(
     working.kept.clone_from(&apart.kept);
     let mut replay = Replay::new(&mut working, None);
     let mut position = position;
-    let mut gaps = 0;
+    let (mut gaps, mut adopted) = (0, false);
     let names = files_of(&beside).map(|entry| entry.name.as_str());
     let proof = Proof::find(&**vfs, config.store, names, covered.commit);
     if has_tail {
         let witness = proof.as_ref().map(|proof| proof.link);
-        gaps = read_log_up_to(&segments, &mut position, Look, &mut replay, witness)?;
+        (gaps, adopted) = read_log_up_to(&segments, &mut position, Look, &mut replay, witness)?;
     }
     notices.extend(replay.finish(position));
     working.leave_out(&apart.hidden);
     working.state.gaps = working.state.gaps.saturating_add(gaps);
-    working.knows(proof.map(|proof| proof.held_against(&position, &segments)).transpose()?.flatten());
+    working.knows(proof.and_then(|proof| proof.held_against(position.link.id, adopted)));
     notices.extend(missing(&working.state).map(|id| format!("{} is missing", segment::file_name(id))));
     Ok(Some(working))
 }

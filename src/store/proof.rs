@@ -6,15 +6,13 @@
 
 use std::cmp::Reverse;
 
-use super::log::{COMMIT_LEN, LogPosition};
+use super::log::COMMIT_LEN;
 use super::open::parse_index_name;
-use crate::error::{Damage, Error, Place, Result};
+use crate::error::{Damage, Place};
 use crate::format::hints;
 use crate::format::index::{Covered, FileKind, Header, PAGE_BYTES};
-use crate::format::record::Tag;
 use crate::format::segment::{CommitLink, file_name};
 use crate::id::{CommitId, Location, SegmentId, StoreId};
-use crate::segment::Segments;
 use crate::vfs::ReadVfs;
 
 /// A commit that was acknowledged and is not in the log.
@@ -49,25 +47,10 @@ impl Proof {
         })
     }
 
-    /// Returns it if the log, which was read up to there, does not have that COMMIT.
-    ///
-    /// # Errors
-    /// Failures of reading.
-    pub(crate) fn held_against(self, position: &LogPosition, segments: &Segments) -> Result<Option<Proof>> {
-        if position.link.id < self.link.id {
-            return Ok(Some(self));
-        }
-        if (position.link.id, position.link.at) != (self.link.id, self.link.at) {
-            return Ok(None);
-        }
-        let segment = segments.get(self.link.at.segment)?;
-        let is_there =
-            match segment.map(|segment| segment.record(self.link.at.offset).map(|one| one.head.tag)) {
-                Some(Ok(tag)) => tag == Tag::Commit,
-                None | Some(Err(Error::Damaged { .. })) => false,
-                Some(Err(other)) => return Err(other),
-            };
-        Ok((!is_there).then_some(Proof { is_adopted: true, ..self }))
+    /// Returns it if the log, which was read up to `last`, does not have that COMMIT: it ends before, or that which stands before
+    /// the COMMIT was `adopted` by this alone. One that follows from its records, though it is damaged, is there.
+    pub(crate) fn held_against(self, last: CommitId, adopted: bool) -> Option<Proof> {
+        (adopted || last < self.link.id).then_some(Proof { is_adopted: adopted, ..self })
     }
 
     /// Where the commit stood.

@@ -102,10 +102,10 @@ fn read_all(
     let aside = Aside { files, dead, records_max, count: 0 };
     let mut replay = Replay::new(&mut working, Some(aside));
     let witness = proof.as_ref().map(|proof| proof.link);
-    let gaps = read_log_up_to(&segments, &mut position, Look, &mut replay, witness)?;
+    let (gaps, adopted) = read_log_up_to(&segments, &mut position, Look, &mut replay, witness)?;
     replay.finish(position);
     working.leave_out(hidden);
     working.state.gaps = gaps;
-    working.knows(proof.map(|proof| proof.held_against(&position, &segments)).transpose()?.flatten());
+    working.knows(proof.and_then(|proof| proof.held_against(position.link.id, adopted)));
     Ok(working)
 }

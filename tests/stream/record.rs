@@ -60,12 +60,13 @@ fn what_was_found_good_lately_is_passed_over_and_what_is_new_or_moved_never() {
     assert!(skipped(&units).is_empty() && of_type(&units, "result").len() == 36, "{units:#?}");
 }
 
-/// Without an index a segment that is gone is known by the COMMITs around it only, which belong to segments that are good: the next
+/// Without an index, and hints, a segment that is gone is known by the COMMITs around it only, which belong to segments that are good: the next
 /// check passed these over, and ended with exit code 0.
 #[test]
 fn a_segment_that_is_gone_is_not_forgotten_where_no_index_names_it() {
     let dir = store(3, 4);
     super::remove_index(&dir);
+    fs::remove_file(dir.store().join("hints.3")).unwrap();
     fs::remove_file(super::segment(&dir, 2)).unwrap();
     let twice = |good: i32| {
         for more in [&[][..], &["--max-age", "30d"], &["--max-age", "30d"]] {

@@ -95,8 +95,9 @@ pub(super) fn judge(
     let hints = files::index(vfs, config, state, places, &mut report)?.unwrap_or_default();
     if options.level == Level::Index {
         report.summary.cursor = entries::check(state, &scope, options, &mut report, stop)?;
+        files::covered(&loaded.working, &mut report)?;
     } else {
-        read(loaded, state, &scope, &hints, options, &mut report, stop)?;
+        read(state, &scope, &hints, options, &mut report, stop)?;
     }
     Ok(report.summary)
 }
@@ -120,7 +121,6 @@ fn begin(store: StoreId, state: &State, scope: &Scope) -> CheckBegin {
 
 /// Reads the log.
 fn read(
-    loaded: &Loaded,
     state: &State,
     scope: &Scope,
     hints: &Hints,
@@ -149,10 +149,7 @@ fn read(
         let covered = state.layers.first().map(|layer| layer.covered()).filter(|_| cursor.is_none());
         let link =
             |covered: Covered| CommitLink { id: covered.commit, at: covered.at, data_crc: covered.data_crc };
-        let adopted = loaded.working.proof.as_ref().filter(|proof| proof.is_adopted).map(|proof| proof.link);
-        // Of a later commit than the index.
-        let adopted = adopted.filter(|link| cursor.is_none() && reader.has_open(link));
-        reader.finish(adopted.or(covered.map(link)))?;
+        reader.finish(covered.map(link))?;
         Ok::<_, Error>(cursor)
     });
     let cursor = whole?;

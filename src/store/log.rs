@@ -30,8 +30,10 @@ mod open;
 pub(crate) mod piece;
 mod segments;
 
+/// Missing segments that are told of because a COMMIT lists them: more than any accident takes, and few enough to write down.
+const LISTED_TOLD_MAX: usize = 1000;
 /// Bytes of a COMMIT that lists no segments.
-pub(super) const COMMIT_LEN: u32 = HEAD_LEN.saturating_add(COMMIT_DATA_LEN);
+const COMMIT_LEN: u32 = HEAD_LEN.saturating_add(COMMIT_DATA_LEN);
 
 /// Where a reading of the log stands: after which commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -126,18 +128,6 @@ pub(crate) fn read_log<S: Survey>(
     survey: S,
     sink: &mut dyn LogSink<S::Notes>,
 ) -> Result<u64> {
-    read_log_up_to(segments, position, survey, sink, None).map(|(gaps, _)| gaps)
-}
-
-/// The same, where something beside the log knows of a COMMIT: if there is none at its place, what stands before that was
-/// committed all the same. Returns also whether that made a difference.
-pub(crate) fn read_log_up_to<S: Survey>(
-    segments: &Segments,
-    position: &mut LogPosition,
-    survey: S,
-    sink: &mut dyn LogSink<S::Notes>,
-    witness: Option<CommitLink>,
-) -> Result<(u64, bool)> {
     let from = position.link.at.segment;
     let started = position.link.id.0 > 0;
     let end = position.end;
@@ -150,9 +140,7 @@ pub(crate) fn read_log_up_to<S: Survey>(
             reader.segment(&segment, turn)?;
         }
     }
-    let is_needed = |link: &CommitLink| link.id > reader.position.link.id && reader.has_open(link);
-    let witness = witness.filter(is_needed);
-    Ok((reader.finish(witness)?, witness.is_some()))
+    reader.finish(None)
 }
 
 /// Puts pieces together.
@@ -161,6 +149,8 @@ pub(crate) struct LogReader<'r, S: Survey> {
     source: &'r mut dyn Source<S>,
     sink: &'r mut dyn LogSink<S::Notes>,
     segments: &'r Segments,
+    /// Reads from the first record on: what it does not see is not there.
+    is_whole: bool,
     /// Whether all is known of what comes before: not behind a segment that was passed.
     known: bool,
     /// The segment before, if it was passed.
@@ -189,6 +179,7 @@ impl<'r, S: Survey> LogReader<'r, S> {
         sink: &'r mut dyn LogSink<S::Notes>,
     ) -> LogReader<'r, S> {
         LogReader {
+            is_whole: position.link.id.0 == 0,
             position,
             source,
             sink,

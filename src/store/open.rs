@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::identity::{load_config, load_true_config};
 use super::inner::{DATA_DIR, share_readers};
-use super::log::{LogPosition, read_log_up_to};
+use super::log::{LogPosition, read_log};
 use super::proof::Proof;
 use super::replay::{Look, Replay};
 use super::state::{IndexFile, State};
@@ -213,17 +213,16 @@ fn load_apart(
     working.kept.clone_from(&apart.kept);
     let mut replay = Replay::new(&mut working, None);
     let mut position = position;
-    let (mut gaps, mut adopted) = (0, false);
+    let mut gaps = 0;
     let names = files_of(&beside).map(|entry| entry.name.as_str());
     let proof = Proof::find(&**vfs, config.store, names, covered.commit);
     if has_tail {
-        let witness = proof.as_ref().map(|proof| proof.link);
-        (gaps, adopted) = read_log_up_to(&segments, &mut position, Look, &mut replay, witness)?;
+        gaps = read_log(&segments, &mut position, Look, &mut replay)?;
     }
     notices.extend(replay.finish(position));
     working.leave_out(&apart.hidden);
     working.state.gaps = working.state.gaps.saturating_add(gaps);
-    working.knows(proof.and_then(|proof| proof.held_against(position.link.id, adopted)));
+    working.knows(proof.and_then(|proof| proof.held_against(&position.link)));
     notices.extend(missing(&working.state).map(|id| format!("{} is missing", segment::file_name(id))));
     Ok(Some(working))
 }

@@ -6,7 +6,6 @@
 
 use std::cmp::Reverse;
 
-use super::log::COMMIT_LEN;
 use super::open::parse_index_name;
 use crate::error::{Damage, Place};
 use crate::format::hints;
@@ -24,8 +23,8 @@ pub(crate) struct Proof {
     end: u64,
     /// The number that the next segment had then, at least.
     pub(crate) next_segment: SegmentId,
-    /// The records before that COMMIT are there, some of them at least, and count as committed.
-    pub(crate) is_adopted: bool,
+    /// The place and the checksum are known, and not only the number.
+    is_exact: bool,
 }
 
 impl Proof {
@@ -37,8 +36,10 @@ impl Proof {
         names: impl Iterator<Item = &'n str>,
         known: CommitId,
     ) -> Option<Proof> {
-        let mut later: Vec<(CommitId, &str)> =
-            names.filter_map(|name| Some((commit_of(name)?, name))).filter(|(of, _)| *of > known).collect();
+        let mut later: Vec<(CommitId, &str)> = names
+            .filter_map(|name| Some((commit_of(name)?, name)))
+            .filter(|(of, _)| is_later(*of, known))
+            .collect();
         // Of one commit the index knows more than the hints.
         later.sort_unstable_by_key(|(of, name)| (Reverse(*of), !name.starts_with("index."), *name));
         later.into_iter().find_map(|(of, name)| match parse_index_name(name) {
@@ -47,10 +48,11 @@ impl Proof {
         })
     }
 
-    /// Returns it if the log, which was read up to `last`, does not have that COMMIT: it ends before, or that which stands before
-    /// the COMMIT was `adopted` by this alone. One that follows from its records, though it is damaged, is there.
-    pub(crate) fn held_against(self, last: CommitId, adopted: bool) -> Option<Proof> {
-        (adopted || last < self.link.id).then_some(Proof { is_adopted: adopted, ..self })
+    /// Returns it if the log, whose last COMMIT is this one, does not have that commit: it ends before, or with another of the same
+    /// number.
+    pub(crate) fn held_against(self, last: &CommitLink) -> Option<Proof> {
+        let is_other = last.id == self.link.id && self.is_exact && *last != self.link;
+        (last.id < self.link.id || is_other).then_some(self)
     }
 
     /// Where the commit stood.
@@ -62,6 +64,11 @@ impl Proof {
     pub(crate) fn damage(&self) -> Damage {
         Damage::CommitGone { commit: self.link.id }
     }
+}
+
+/// Numbers that no store has come to prove nothing: they would use up those that are left.
+fn is_later(of: CommitId, known: CommitId) -> bool {
+    of > known && u32::try_from(of.0.saturating_sub(known.0)).is_ok()
 }
 
 fn commit_of(name: &str) -> Option<CommitId> {
@@ -79,17 +86,16 @@ fn by_index(vfs: &dyn ReadVfs, store: StoreId, name: &str, of: CommitId, kind: F
     let Covered { commit, at, data_crc, end, next_segment } = header.covered;
     let is_own = header.store == store && header.kind == kind && commit == of;
     let link = CommitLink { id: of, at, data_crc };
-    is_own.then_some(Proof { link, end: end.into(), next_segment, is_adopted: false })
+    is_own.then_some(Proof { link, end: end.into(), next_segment, is_exact: true })
 }
 
-/// Hints know how long each segment was, so its last COMMIT ended there. That this is one without a list of segments is a guess
-/// that costs nothing: there is no record where it begins.
+/// Hints know how long each segment was, so the last COMMIT ended there.
 fn by_hints(vfs: &dyn ReadVfs, store: StoreId, name: &str, of: CommitId) -> Option<Proof> {
     let bytes = vfs.read(name, hints::HINTS_MAX_BYTES).ok().flatten()?;
     let hints = hints::decode(&bytes, store, of).ok()?;
     let (last, known) = hints.segments.iter().rfind(|(id, _)| !hints.dead.contains(id))?;
     let next_segment = SegmentId(last.saturating_add(1));
-    let offset = u32::try_from(known.len).ok()?.saturating_sub(COMMIT_LEN);
-    let link = CommitLink { id: of, at: Location { segment: SegmentId(*last), offset }, data_crc: 0 };
-    Some(Proof { link, end: known.len, next_segment, is_adopted: false })
+    let at = Location { segment: SegmentId(*last), offset: u32::try_from(known.len).ok()? };
+    let link = CommitLink { id: of, at, data_crc: 0 };
+    Some(Proof { link, end: known.len, next_segment, is_exact: false })
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::checkpoint::Plan;
 use super::index_file::IndexFiles;
-use super::log::{LogPosition, read_log_up_to};
+use super::log::{LogPosition, read_log};
 use super::open::{files_of, list_segments, seed_of};
 use super::proof::Proof;
 use super::replay::{Look, Replay};
@@ -101,11 +101,10 @@ fn read_all(
     let mut working = Working::new(state, Some(Hints::default()));
     let aside = Aside { files, dead, records_max, count: 0 };
     let mut replay = Replay::new(&mut working, Some(aside));
-    let witness = proof.as_ref().map(|proof| proof.link);
-    let (gaps, adopted) = read_log_up_to(&segments, &mut position, Look, &mut replay, witness)?;
+    let gaps = read_log(&segments, &mut position, Look, &mut replay)?;
     replay.finish(position);
     working.leave_out(hidden);
     working.state.gaps = gaps;
-    working.knows(proof.and_then(|proof| proof.held_against(position.link.id, adopted)));
+    working.knows(proof.and_then(|proof| proof.held_against(&position.link)));
     Ok(working)
 }

@@ -37,7 +37,7 @@ pub(super) fn proven_loss(working: &Working) -> Result<Option<String>> {
 }
 
 /// Returns what the newest index covers if the log does not hold that COMMIT.
-fn missing_commit(working: &Working) -> Result<Option<Covered>> {
+pub(super) fn missing_commit(working: &Working) -> Result<Option<Covered>> {
     let Some(newest) = working.state.layers.first() else { return Ok(None) };
     let covered = newest.covered();
     // A later compaction may have moved on from the segment in which it lay.
@@ -62,8 +62,8 @@ fn refuse_loss(read: &Arc<dyn ReadVfs>, working: &Working) -> Result<()> {
     }
     let Some(covered) = missing_commit(working)? else { return Ok(()) };
     // Its COMMIT may be damaged and yet follow from its records: then nothing is lost.
-    let replayed = load(read, UseIndex::Never, false)?.working;
-    if replayed.state.position.link.id >= covered.commit && replayed.proof.is_none() {
+    let replayed = load(read, UseIndex::Never, false)?;
+    if replayed.working.state.position.link.id >= covered.commit {
         return Ok(());
     }
     Err(Error::ReadOnly { reason: lost(&covered) })

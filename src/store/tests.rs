@@ -13,6 +13,7 @@ mod check;
 mod check_parts;
 mod checkpoints;
 mod compaction;
+mod histories;
 mod large;
 mod lead;
 mod many;

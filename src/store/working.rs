@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::format::hints::{Hints, SegmentHints};
 use crate::format::put::{self, PutKind};
 use crate::format::record::{HEAD_LEN, Tag};
-use crate::format::segment::CommitLink;
+use crate::format::segment::{self, CommitLink};
 use crate::id::{CommitId, Location, ObjectKey, RunKey, SegmentId};
 use crate::index::{Below, EntryFlags, Overlay, OverlayEntry, RunRow};
 use crate::segment::Segments;
@@ -70,7 +70,9 @@ impl Working {
 
     /// Notes what proves that the log had more than it has. Of numbers that were given then none is given again.
     pub(crate) fn knows(&mut self, proof: Option<Proof>) {
-        let next = proof.as_ref().map_or(SegmentId(0), |proof| proof.next_segment);
+        // No more are abandoned than that, so a number above it was never given.
+        let max = SegmentId(self.next_segment.0.saturating_add(ABANDONED_MAX));
+        let next = proof.as_ref().map_or(SegmentId(0), |proof| proof.next_segment.min(max));
         (self.proof, self.next_segment) = (proof, self.next_segment.max(next));
     }
 
@@ -297,6 +299,13 @@ impl Working {
         left.set_ids(old.totals().ids);
         self.state.overlay = Arc::new(left);
         self.kept = kept;
+    }
+
+    /// Takes a file out of the set of segments, if it is one.
+    pub(crate) fn forget_file(&mut self, file: &str) {
+        let Some(id) = file.strip_prefix("data/").and_then(segment::parse_file_name) else { return };
+        self.state.segments = Arc::new(self.state.segments.without(&BTreeSet::from([id])));
+        Arc::make_mut(&mut self.state.dead).remove(&id);
     }
 
     /// Counts segments as left out, whatever the COMMITs say that were read.

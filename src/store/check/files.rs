@@ -16,8 +16,10 @@ use crate::segment::dictionary;
 use crate::store::inner::{DATA_DIR, LOCK_FILE, READERS_FILE};
 use crate::store::open::{files_of, parse_index_name};
 use crate::store::proof::Proof;
+use crate::store::recover::missing_commit;
 use crate::store::repair::evidence::QUARANTINE_DIR;
 use crate::store::state::State;
+use crate::store::working::Working;
 use crate::vfs::{Kind, ReadFile, ReadVfs};
 
 /// Checks the config file of the store that the segments belong to.
@@ -106,10 +108,16 @@ pub(super) fn missing(
     Ok(())
 }
 
+/// Tells that the COMMIT that the index was written behind is not there, where the log is not read.
+pub(super) fn covered(working: &Working, report: &mut Report<'_>) -> Result<()> {
+    let Some(covered) = missing_commit(working)? else { return Ok(()) };
+    let place = Place::at(segment::file_name(covered.at.segment), covered.at.offset.into());
+    report.damage(place, Damage::CommitLost { commit: covered.commit })
+}
+
 /// Tells that the log ends too early, if something beside it proves that: where it ended, or which segment is gone with it.
 pub(super) fn end_of_log(proof: Option<&Proof>, state: &State, report: &mut Report<'_>) -> Result<()> {
-    // What was adopted is told of where it stands.
-    let Some(proof) = proof.filter(|proof| !proof.is_adopted) else { return Ok(()) };
+    let Some(proof) = proof else { return Ok(()) };
     let last = proof.link.at.segment;
     let is_there = state.segments.ids().binary_search(&last).is_ok();
     let place = if is_there { proof.place() } else { Place::whole(segment::file_name(last)) };

@@ -280,6 +280,9 @@ impl LogSink<Noted> for Pass<'_, '_> {
 
     fn damage(&mut self, at: Location, len: u32, damage: Damage) -> Result<()> {
         self.stop.check()?;
+        if damage == Damage::Missing {
+            return self.report.damage(Place::whole(file_name(at.segment)), damage);
+        }
         let is_refusal = matches!(damage, Damage::Unreadable { .. });
         let report = &mut self.open(at.segment).report;
         report.bad = report.bad.saturating_add(1);

@@ -2,7 +2,7 @@
 
 use super::open::Open;
 use super::piece::{Event, Survey};
-use super::{COMMIT_LEN, LogPosition, LogReader, Transaction, Unresolved, piece};
+use super::{COMMIT_LEN, LISTED_TOLD_MAX, LogPosition, LogReader, Transaction, Unresolved, piece};
 use crate::error::{Damage, Result};
 use crate::format::commit;
 use crate::format::record::{Head, Tag};
@@ -18,17 +18,12 @@ impl<S: Survey> LogReader<'_, S> {
     pub(crate) fn finish(mut self, witness: Option<CommitLink>) -> Result<u64> {
         self.settle(witness)?;
         self.judge_absent()?;
+        self.judge_listed()?;
         // What a compaction or a repair left behind was settled by it: a file that waits for its removal has no gaps.
         let is_settled =
             |(one, other): &(SegmentId, SegmentId)| self.is_left_out(*one) || self.is_left_out(*other);
         let gaps = self.gaps.iter().filter(|(of, _)| !is_settled(of));
         Ok(gaps.fold(0, |sum, (_, count)| sum.saturating_add(*count)))
-    }
-
-    /// Tells whether there are records before the place of a COMMIT that none was found behind.
-    pub(crate) fn has_open(&self, link: &CommitLink) -> bool {
-        let is_before = |start: u32| start < link.at.offset;
-        self.unresolved.iter().any(|one| one.segment == link.at.segment && one.start.is_some_and(is_before))
     }
 
     /// Tells whether the last COMMIT that lists the live segments leaves this one out.
@@ -222,6 +217,20 @@ impl<S: Survey> LogReader<'_, S> {
             if !self.is_left_out(segment) {
                 self.lose(at, len, Damage::Chain { commit })?;
             }
+        }
+        Ok(())
+    }
+
+    /// A segment that the last COMMIT with a list has in it, and that is not there, is lost.
+    fn judge_listed(&mut self) -> Result<()> {
+        let (true, Some(told), Some((live, _))) = (self.is_whole, &self.missing, &self.listed) else {
+            return Ok(());
+        };
+        let is_absent = |id: &SegmentId| self.segments.ids().binary_search(id).is_err() && !told.contains(id);
+        let all = live.iter().flat_map(|(first, last)| (first.0..=last.0).map(SegmentId));
+        let absent: Vec<SegmentId> = all.filter(is_absent).take(LISTED_TOLD_MAX).collect();
+        for segment in absent {
+            self.lose(Location { segment, offset: 0 }, 0, Damage::Missing)?;
         }
         Ok(())
     }

@@ -40,7 +40,11 @@ impl Writer {
                     publish_dictionary(&*self.vfs, dictionary)?;
                     evidence
                 }
-                Mend::Stray => self.set_aside(commit, &file)?,
+                Mend::Stray => {
+                    let evidence = self.set_aside(commit, &file)?;
+                    self.working.forget_file(&file);
+                    evidence
+                }
             };
             report.files.push(FileRepair { file, action: mend.action(), evidence });
         }

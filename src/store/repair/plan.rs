@@ -97,7 +97,7 @@ impl Plan {
                 sorted.damaged.entry(*segment).or_default();
             }
         }
-        plan.strays(&mut sorted, state, &pointers)?;
+        plan.strays(&mut sorted, state, &pointers, basis.claimed.is_none())?;
         plan.defer_chains(&mut sorted, &segments);
         let judge = Judge {
             state,
@@ -124,8 +124,8 @@ impl Plan {
         if options.accept_older {
             plan.look_for_older(&segments)?;
         }
-        // The first COMMIT hides what tells of those that are missing, and they have no header that others need.
-        plan.salvages.sort_by_key(|salvage| salvage.present);
+        // The first COMMIT hides what tells of these: that the log had ended later, and that a segment is missing.
+        plan.salvages.sort_by_key(|salvage| (!salvage.has_gone(), salvage.present));
         Ok(plan)
     }
 
@@ -197,12 +197,14 @@ impl Plan {
         Ok(())
     }
 
-    /// Files with a number that this store has not come to: nobody's segments.
+    /// Files with a number that this store has not come to: nobody's segments. And those that it has left behind: one that a
+    /// compaction removed, or a repair gave up, and that was put back.
     fn strays(
         &mut self,
         sorted: &mut Sorted,
         state: &State,
         pointers: &HashMap<SegmentId, BTreeMap<u32, Pointer>>,
+        is_decided: bool,
     ) -> Result<()> {
         let next = state.position.next_segment;
         for id in state.segments.ids() {
@@ -211,7 +213,8 @@ impl Plan {
             let is_wanted = is_damaged && *id >= next || id.0 == u32::MAX;
             let holds = *id <= state.position.link.at.segment || pointers.contains_key(id);
             let Some(segment) = state.segments.get(*id)? else { continue };
-            if is_wanted && !holds && segment.header().is_err() {
+            let is_back = is_left_behind(state, *id)? && !pointers.contains_key(id);
+            if is_wanted && !holds && segment.header().is_err() || is_decided && is_back {
                 let findings = sorted.damaged.remove(id).unwrap_or_default();
                 self.findings.extend(findings);
                 self.small.push((file_name(*id), Mend::Stray));
@@ -355,6 +358,19 @@ fn covered(state: &State) -> Location {
         return Location { segment: SegmentId(last.0.saturating_add(1)), offset: 0 };
     }
     Location { segment: last, offset: covered.end }
+}
+
+/// Tells whether an index that covers later segments does not have this one: no state does any more.
+fn is_left_behind(state: &State, id: SegmentId) -> Result<bool> {
+    let Some(newest) = state.layers.first().filter(|newest| id < newest.covered().next_segment) else {
+        return Ok(false);
+    };
+    for row in newest.segments() {
+        if row?.0 == id {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn segment_of(finding: &Finding) -> Option<SegmentId> {

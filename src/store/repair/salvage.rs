@@ -317,11 +317,14 @@ impl Judge<'_> {
 }
 
 impl Salvage {
-    /// Where the log ended once with a transaction that it does not have any more, nothing is known of that if the index named
-    /// none of its records.
+    /// Tells whether the log ended here once with a transaction that it does not have any more.
+    pub(super) fn has_gone(&self) -> bool {
+        self.findings.iter().any(|one| matches!(one.damage, Some(Damage::CommitGone { .. })))
+    }
+
+    /// Nothing is known of that transaction if the index named none of its records.
     fn count_gone(&mut self) {
-        let is_gone = |one: &Finding| matches!(one.damage, Some(Damage::CommitGone { .. }));
-        if self.findings.iter().any(is_gone) && self.unknown.is_empty() {
+        if self.has_gone() && self.unknown.is_empty() {
             self.unknown.push(Unknown {
                 place: Place::whole(file_name(self.segment)),
                 len: None,

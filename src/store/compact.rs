@@ -238,6 +238,10 @@ impl Writer {
                 all.insert(segment?.0);
             }
         }
+        // And one of which only the segment behind it tells.
+        for id in state.segments.ids() {
+            all.extend(self.absent_before(*id)?);
+        }
         all.retain(|id| !left_out.contains(id) && !state.dead.contains(id));
         Ok(all.into_iter().collect())
     }
@@ -258,15 +262,20 @@ impl Writer {
     /// Refuses a segment whose predecessor is gone while records are lost beyond naming: where no index knows better, that
     /// its COMMITs do not follow is all that tells of the missing one.
     fn keep_trace(&self, id: SegmentId) -> Result<()> {
+        match self.absent_before(id)? {
+            Some(before) => Err(Error::damaged(Place::whole(file_name(before)), Damage::Missing)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the segment of a segment's predecessor if that is gone while records are lost beyond naming.
+    fn absent_before(&self, id: SegmentId) -> Result<Option<SegmentId>> {
         let state = self.state();
-        let Some(segment) = state.segments.get(id)?.filter(|_| state.gaps > 0) else { return Ok(()) };
-        let Ok(header) = segment.header() else { return Ok(()) };
+        let Some(segment) = state.segments.get(id)?.filter(|_| state.gaps > 0) else { return Ok(None) };
+        let Ok(header) = segment.header() else { return Ok(None) };
         let before = header.previous.at.segment;
         let is_known = state.segments.ids().contains(&before) || state.dead.contains(&before);
-        if header.previous.id.0 == 0 || is_known {
-            return Ok(());
-        }
-        Err(Error::damaged(Place::whole(file_name(before)), Damage::Missing))
+        Ok((header.previous.id.0 > 0 && !is_known).then_some(before))
     }
 
     fn move_live(&mut self, id: SegmentId, older_survives: bool) -> Result<()> {

@@ -216,6 +216,29 @@ fn a_compaction_leaves_what_tells_of_a_missing_segment_that_no_index_knows() {
 }
 
 #[test]
+fn a_compaction_of_others_does_not_settle_that_a_segment_is_missing_which_no_index_knows() {
+    // Its COMMIT listed the segments without the missing one, as if that had been compacted away: check and repair ended with
+    // 0, while all other commands went on warning.
+    let (mem, mut session) = session(512, Compression::None);
+    for (number, version) in [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (4, 5)] {
+        session.put(number, 1, &body(version, 600)).unwrap();
+        session.commit().unwrap();
+    }
+    session.close().unwrap();
+    session.leave();
+    let mem = without_caches(&mem);
+    mem.remove_raw("data/0000000002.seg");
+    let report = compact(&mem, 1);
+    assert_eq!((report.segments.len(), report.damaged.len()), (1, 0), "{report:?}");
+    for mem in [&mem, &without_caches(&mem)] {
+        assert_ne!(damage(mem), Vec::<String>::new());
+        assert!(repair(mem).has_losses());
+        assert_eq!((read_only(mem).gaps(), damage(mem)), (0, Vec::new()));
+        assert_eq!(latest(&read_only(mem), 4), Some(body(5, 600)));
+    }
+}
+
+#[test]
 fn old_hints_beside_a_damaged_index_do_not_mislead_a_compaction() {
     // [36]
     let (old, mut session) = churned();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::attribute;
-use super::basis::{Basis, is_of_index, is_unbacked};
+use super::basis::{Basis, is_left_behind, is_of_index, is_unbacked};
 use super::salvage::{Judge, Pointer, Salvage};
 use super::swap::{self, Swap};
 use super::{Fate, FileRepair, RepairOptions, RepairReport, SegmentRepair};
@@ -358,19 +358,6 @@ fn covered(state: &State) -> Location {
         return Location { segment: SegmentId(last.0.saturating_add(1)), offset: 0 };
     }
     Location { segment: last, offset: covered.end }
-}
-
-/// Tells whether an index that covers later segments does not have this one: no state does any more.
-fn is_left_behind(state: &State, id: SegmentId) -> Result<bool> {
-    let Some(newest) = state.layers.first().filter(|newest| id < newest.covered().next_segment) else {
-        return Ok(false);
-    };
-    for row in newest.segments() {
-        if row?.0 == id {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 fn segment_of(finding: &Finding) -> Option<SegmentId> {

@@ -75,6 +75,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[cold]
     fn long_leb(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0u32..64).step_by(7) {

@@ -126,71 +126,101 @@ pub fn encode(out: &mut Vec<u8>, key: &Key, name: &[u8], put: &PutData<'_>) {
 /// Which field no writer writes like that.
 #[inline]
 pub fn decode(data: &[u8]) -> Result<PutData<'_>, Damage> {
-    let short = Damage::Field { what: "put fields", value: u64::try_from(data.len()).unwrap_or(u64::MAX) };
-    let mut cursor = Cursor::new(data);
-    let (Some(code), Some(flags)) = (cursor.u8(), cursor.u8()) else { return Err(short) };
-    let kind = match code & 0x0f {
-        0 => PutKind::Snapshot,
-        1 => PutKind::Alias,
-        2 => PutKind::Run,
-        _ => return Err(Damage::Field { what: "put kind", value: code.into() }),
+    fields(data).filter(PutData::is_possible).ok_or_else(|| why_no_put(data))
+}
+
+/// Looked for once something is wrong: see [`intact_head`](super::record::intact_head).
+#[cold]
+fn why_no_put(data: &[u8]) -> Damage {
+    let field = |what, value: u64| Damage::Field { what, value };
+    let [code, flags, ..] = *data else {
+        return field("put fields", u64::try_from(data.len()).unwrap_or(u64::MAX));
     };
-    let codec = match code >> 4 {
-        0 => Codec::Raw,
-        1 => Codec::Zstd,
-        2 => Codec::ZstdDictionary,
-        _ => return Err(Damage::Field { what: "put codec", value: code.into() }),
-    };
-    if flags > 1 {
-        return Err(Damage::Field { what: "put flags", value: flags.into() });
+    if kind_of(code).is_none() {
+        return field("put kind", code.into());
     }
-    let Some(put) = fields(cursor, kind, codec, flags == 1) else { return Err(short) };
+    if codec_of(code).is_none() {
+        return field("put codec", code.into());
+    }
+    if flags > 1 {
+        return field("put flags", flags.into());
+    }
+    let Some(put) = fields(data) else {
+        return field("put fields", u64::try_from(data.len()).unwrap_or(u64::MAX));
+    };
     if u64::from(put.raw_len) > FILE_MAX_BYTES {
-        return Err(Damage::Field { what: "payload length", value: put.raw_len.into() });
+        return field("payload length", put.raw_len.into());
     }
     if put.name.is_some_and(|name| name.len() > NAME_MAX_BYTES) {
-        return Err(Damage::Field { what: "name length", value: 0 });
+        return field("name length", 0);
     }
-    if codec == Codec::Raw && u32::try_from(put.payload.len()) != Ok(put.raw_len) {
-        return Err(Damage::Field { what: "raw payload length", value: put.raw_len.into() });
+    field("raw payload length", put.raw_len.into())
+}
+
+#[inline]
+fn kind_of(code: u8) -> Option<PutKind> {
+    match code & 0x0f {
+        0 => Some(PutKind::Snapshot),
+        1 => Some(PutKind::Alias),
+        2 => Some(PutKind::Run),
+        _ => None,
     }
-    Ok(put)
+}
+
+#[inline]
+fn codec_of(code: u8) -> Option<Codec> {
+    match code >> 4 {
+        0 => Some(Codec::Raw),
+        1 => Some(Codec::Zstd),
+        2 => Some(Codec::ZstdDictionary),
+        _ => None,
+    }
 }
 
 impl PutData<'_> {
+    /// Tells whether no length is one that no writer writes.
+    #[inline]
+    fn is_possible(&self) -> bool {
+        u64::from(self.raw_len) <= FILE_MAX_BYTES
+            && self.name.is_none_or(|name| name.len() <= NAME_MAX_BYTES)
+            && (self.codec != Codec::Raw || u32::try_from(self.payload.len()) == Ok(self.raw_len))
+    }
+
     /// Tells whether these fields may stand under a key, in a segment with that dictionary.
     ///
     /// # Errors
     /// `Field` with what no writer writes.
     #[inline]
     pub fn fits(&self, key: &Key, dictionary: DictionaryId) -> Result<(), Damage> {
+        let is_run = self.kind == PutKind::Run;
+        let is_placed = key.is_run() == is_run && !(is_run && self.raw_len > 0);
+        if is_placed && (self.codec != Codec::ZstdDictionary || dictionary != DictionaryId::NONE) {
+            return Ok(());
+        }
+        Err(self.why_not(key))
+    }
+
+    #[cold]
+    fn why_not(&self, key: &Key) -> Damage {
         let code = match self.kind {
             PutKind::Snapshot => 0,
             PutKind::Alias => 1,
             PutKind::Run => 2,
         };
         if key.is_run() != (self.kind == PutKind::Run) {
-            return Err(Damage::Field { what: "put kind of this key", value: code });
+            Damage::Field { what: "put kind of this key", value: code }
+        } else if self.kind == PutKind::Run && self.raw_len > 0 {
+            Damage::Field { what: "payload length of a run", value: self.raw_len.into() }
+        } else {
+            Damage::Field { what: "put codec of a segment without dictionary", value: 2 }
         }
-        if self.kind == PutKind::Run && self.raw_len > 0 {
-            return Err(Damage::Field { what: "payload length of a run", value: self.raw_len.into() });
-        }
-        if self.codec == Codec::ZstdDictionary && dictionary == DictionaryId::NONE {
-            return Err(Damage::Field { what: "put codec of a segment without dictionary", value: 2 });
-        }
-        Ok(())
     }
 }
 
 /// What the first bytes of a PUT's data say: kind and payload length, for replay, which reads no payloads.
 pub fn peek(data: &[u8]) -> Option<(PutKind, u32)> {
     let mut cursor = Cursor::new(data);
-    let kind = match cursor.u8()? & 0x0f {
-        0 => PutKind::Snapshot,
-        1 => PutKind::Alias,
-        2 => PutKind::Run,
-        _ => return None,
-    };
+    let kind = kind_of(cursor.u8()?)?;
     let named = cursor.u8()? & 1 == 1;
     cursor.leb()?;
     if named {
@@ -204,7 +234,15 @@ pub fn peek(data: &[u8]) -> Option<(PutKind, u32)> {
 pub const PEEK_BYTES: usize = 42;
 
 #[inline]
-fn fields(mut cursor: Cursor<'_>, kind: PutKind, codec: Codec, named: bool) -> Option<PutData<'_>> {
+fn fields(data: &[u8]) -> Option<PutData<'_>> {
+    let mut cursor = Cursor::new(data);
+    let [code, flags] = cursor.array()?;
+    let (kind, codec) = (kind_of(code)?, codec_of(code)?);
+    let named = match flags {
+        0 => false,
+        1 => true,
+        _ => return None,
+    };
     let first_commit = CommitId(cursor.leb()?);
     let name_len = if named { Some(cursor.leb32()?) } else { None };
     let meta_len = cursor.leb32()?;

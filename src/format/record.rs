@@ -42,6 +42,7 @@ impl Tag {
         }
     }
 
+    #[inline]
     fn of(code: u8) -> Option<Tag> {
         match code {
             0 => Some(Tag::Put),
@@ -174,31 +175,43 @@ fn head_crc(start: Crc32, bytes: &[u8; 41]) -> u32 {
 /// `Truncated` if there are fewer than 45 bytes, else which checksum or field is wrong.
 #[inline]
 pub fn decode_head(bytes: &[u8], binding: Binding, offset: u32) -> Result<Head, Damage> {
-    let Some(bytes) = bytes.first_chunk::<HEAD_BYTES>() else {
+    intact_head(bytes, binding, offset).ok_or_else(|| why_no_head(bytes, binding, offset))
+}
+
+/// The same for those who need no reason: what is wrong is only looked for once something is, since that, inlined into
+/// every reader, costs each of them.
+#[inline]
+pub fn intact_head(bytes: &[u8], binding: Binding, offset: u32) -> Option<Head> {
+    let mut cursor = Cursor::new(bytes.first_chunk::<HEAD_BYTES>()?);
+    let stored = cursor.u32()?;
+    let is_intact = binding.sum(offset, cursor.rest()) == stored || seeded::has(Bug::HeadUnchecked);
+    let size = cursor.u32()?;
+    let tag = Tag::of(cursor.u8()?)?;
+    let head = Head { size, tag, key: cursor.array()?, data_crc: cursor.u32()? };
+    (is_intact && is_size(size)).then_some(head)
+}
+
+#[cold]
+fn why_no_head(bytes: &[u8], binding: Binding, offset: u32) -> Damage {
+    let mut cursor = Cursor::new(bytes.get(..HEAD_BYTES).unwrap_or_default());
+    let Some(expect) = cursor.u32() else {
         let actual = u64::from(offset).saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        return Err(Damage::Truncated {
-            expect: u64::from(offset).saturating_add(u64::from(HEAD_LEN)),
-            actual,
-        });
+        return Damage::Truncated { expect: u64::from(offset).saturating_add(u64::from(HEAD_LEN)), actual };
     };
-    let mut cursor = Cursor::new(bytes);
-    let stored = cursor.u32().unwrap_or_default();
-    let mut crc = binding.at(offset);
-    crc.update(cursor.rest());
-    if crc.finish() != stored && !seeded::has(Bug::HeadUnchecked) {
-        return Err(Damage::Checksum { what: "record head", expect: stored, actual: crc.finish() });
+    let actual = binding.sum(offset, cursor.rest());
+    let (size, code) = (cursor.u32().unwrap_or_default(), cursor.u8().unwrap_or_default());
+    if actual != expect {
+        Damage::Checksum { what: "record head", expect, actual }
+    } else if Tag::of(code).is_none() {
+        Damage::Field { what: "record tag", value: u64::from(code) }
+    } else {
+        Damage::Field { what: "record size", value: u64::from(size) }
     }
-    let size = cursor.u32().unwrap_or_default();
-    let code = cursor.u8().unwrap_or_default();
-    let key = cursor.array::<32>().unwrap_or_default();
-    let data_crc = cursor.u32().unwrap_or_default();
-    let Some(tag) = Tag::of(code) else {
-        return Err(Damage::Field { what: "record tag", value: u64::from(code) });
-    };
-    if size < HEAD_LEN || u64::from(size) > TRANSACTION_MAX_BYTES {
-        return Err(Damage::Field { what: "record size", value: u64::from(size) });
-    }
-    Ok(Head { size, tag, key, data_crc })
+}
+
+#[inline]
+fn is_size(size: u32) -> bool {
+    size >= HEAD_LEN && u64::from(size) <= TRANSACTION_MAX_BYTES
 }
 
 /// Reads a head in which one bit is wrong: what it says once that bit is put right. `None` if it is intact, or further from one.
@@ -246,14 +259,24 @@ pub fn is_plausible(bytes: &[u8], room: u64) -> bool {
 /// `Checksum` with both values.
 #[inline]
 pub fn verify_data(head: &Head, data: &[u8], binding: Binding, offset: u32) -> Result<(), Damage> {
-    let mut crc = binding.at(offset);
-    crc.update(data);
-    let actual = crc.finish();
-    if actual == head.data_crc || seeded::has(Bug::DataUnchecked) {
-        Ok(())
-    } else {
-        Err(Damage::Checksum { what: "record data", expect: head.data_crc, actual })
-    }
+    let actual = binding.sum(offset, data);
+    if is_sum(head, actual) { Ok(()) } else { Err(wrong_data(head.data_crc, actual)) }
+}
+
+/// The same for those who need no reason.
+#[inline]
+pub fn is_intact(head: &Head, data: &[u8], binding: Binding, offset: u32) -> bool {
+    is_sum(head, binding.sum(offset, data))
+}
+
+#[inline]
+fn is_sum(head: &Head, actual: u32) -> bool {
+    actual == head.data_crc || seeded::has(Bug::DataUnchecked)
+}
+
+#[cold]
+fn wrong_data(expect: u32, actual: u32) -> Damage {
+    Damage::Checksum { what: "record data", expect, actual }
 }
 
 #[cfg(test)]

@@ -1,37 +1,41 @@
-//! The text form of a UUID, all digits at once: plain loops that the compiler turns into vector instructions. Upper case is
-//! refused on the way.
+//! The text form of a UUID, eight digits at a time in a word. Upper case is refused on the way.
+//!
+//! All four words are worked on at once, none waits for another. Gathering the digits in an array first, for vector
+//! instructions, takes fewer instructions and longer: what was written in pieces is then waited for.
 
-/// What stands for a character that is no digit: has bits that no digit has.
-const NO_DIGIT: u8 = 0xff;
-/// Where the hyphens stand.
-const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+/// One in each byte.
+const ONES: u64 = u64::from_le_bytes([1; 8]);
 
 /// Reads `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` in lower case.
 #[inline]
-#[expect(clippy::indexing_slicing, reason = "constant places in arrays, looked at by the compiler")]
 pub(super) fn uuid(text: &[u8; 36]) -> Option<[u8; 16]> {
-    let mut digits = [0u8; 32];
-    digits[..8].copy_from_slice(&text[..8]);
-    digits[8..12].copy_from_slice(&text[9..13]);
-    digits[12..16].copy_from_slice(&text[14..18]);
-    digits[16..20].copy_from_slice(&text[19..23]);
-    digits[20..].copy_from_slice(&text[24..]);
-    let values = digits.map(value);
-    let wrong = values.iter().fold(0, |all, value| all | value) & 0xf0;
-    let wrong = HYPHENS.iter().fold(wrong, |all, at| all | (text[*at] ^ b'-'));
-    let mut out = [0u8; 16];
-    for (byte, [high, low]) in out.iter_mut().zip(values.as_chunks::<2>().0) {
-        *byte = (high << 4) | low;
-    }
-    (wrong == 0).then_some(out)
+    let four =
+        |at: usize| text.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |four| u32::from_le_bytes(*four));
+    let word = |low: usize, high: usize| u64::from(four(low)) | (u64::from(four(high)) << 32);
+    let (a, wrong_a) = eight(word(0, 4));
+    let (b, wrong_b) = eight(word(9, 14));
+    let (c, wrong_c) = eight(word(19, 24));
+    let (d, wrong_d) = eight(word(28, 32));
+    let is_hyphened = [8, 13, 18, 23].iter().all(|at| text.get(*at) == Some(&b'-'));
+    let bytes = u128::from(a) | (u128::from(b) << 32) | (u128::from(c) << 64) | (u128::from(d) << 96);
+    ((wrong_a | wrong_b | wrong_c | wrong_d) == 0 && is_hyphened).then_some(bytes.to_le_bytes())
 }
 
-/// What a digit is worth.
+/// Reads eight digits: four bytes, in a word as they are in memory, and something else than 0 if one is no digit.
 #[inline]
-fn value(digit: u8) -> u8 {
-    let (number, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
-    let letter = if letter < 6 { letter.wrapping_add(10) } else { NO_DIGIT };
-    if number < 10 { number } else { letter }
+fn eight(digits: u64) -> (u32, u64) {
+    // Values are at most 24, whatever the bytes are, so that no sum here carries into the next byte.
+    let letters = (digits >> 6) & ONES;
+    let values = (digits & ONES.wrapping_mul(0x0f)).wrapping_add(letters.wrapping_mul(9));
+    // The only text of such a value, in lower case, is the one that was read; and letters are worth ten and more.
+    let text = values.wrapping_add(ONES.wrapping_mul(0x30)).wrapping_add(letters.wrapping_mul(0x27));
+    let tens = (values.wrapping_add(ONES.wrapping_mul(6)) >> 4) & ONES;
+    let wrong = (digits ^ text) | (tens ^ letters) | (values & ONES.wrapping_mul(0xf0));
+    // The first digit of a pair is the high one.
+    let pairs = ((values << 4) | (values >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let pairs = (pairs | (pairs >> 8)) & 0x0000_ffff_0000_ffff;
+    let [b0, b1, _, _, b2, b3, ..] = pairs.to_le_bytes();
+    (u32::from_le_bytes([b0, b1, b2, b3]), wrong)
 }
 
 #[cfg(test)]

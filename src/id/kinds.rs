@@ -133,7 +133,7 @@ const fn table() -> [u8; SLOTS] {
     let mut table = [EMPTY; SLOTS];
     let mut number = 0;
     while number < WELL_KNOWN.len() {
-        let mut slot = first_slot(WELL_KNOWN[number].as_bytes());
+        let mut slot = Ends::of(WELL_KNOWN[number].as_bytes()).slot();
         while table[slot] != EMPTY {
             slot = (slot + 1) % SLOTS;
         }
@@ -143,36 +143,78 @@ const fn table() -> [u8; SLOTS] {
     table
 }
 
-/// Mixes a type's length and both its ends.
-#[expect(clippy::as_conversions, reason = "in a const fn; 9 bits remain")]
-const fn first_slot(kind: &[u8]) -> usize {
-    let (front, back) = match (kind.first_chunk::<8>(), kind.last_chunk::<8>()) {
-        (Some(front), Some(back)) => (u64::from_le_bytes(*front), u64::from_le_bytes(*back)),
-        _ => match (kind.first_chunk::<4>(), kind.last_chunk::<4>()) {
-            (Some(front), Some(back)) => {
-                (u32::from_le_bytes(*front) as u64, u32::from_le_bytes(*back) as u64)
-            }
-            _ => match (kind.first(), kind.last()) {
-                (Some(front), Some(back)) => (*front as u64, *back as u64),
-                _ => (0, 0),
+/// A type's length and both its ends: of up to [`WHOLE`] bytes all there is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ends {
+    front: u64,
+    back: u64,
+    len: usize,
+}
+
+/// Up to how many bytes the ends of a type are the whole of it.
+const WHOLE: usize = 16;
+/// The ends of each type.
+static ENDS: [Ends; WELL_KNOWN.len()] = all_ends();
+
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "runs in the compiler")]
+const fn all_ends() -> [Ends; WELL_KNOWN.len()] {
+    let mut all = [Ends { front: 0, back: 0, len: 0 }; WELL_KNOWN.len()];
+    let mut number = 0;
+    while number < WELL_KNOWN.len() {
+        all[number] = Ends::of(WELL_KNOWN[number].as_bytes());
+        number += 1;
+    }
+    all
+}
+
+impl Ends {
+    #[inline]
+    #[expect(clippy::as_conversions, reason = "widening, in a const fn")]
+    const fn of(kind: &[u8]) -> Ends {
+        let (front, back) = match (kind.first_chunk::<8>(), kind.last_chunk::<8>()) {
+            (Some(front), Some(back)) => (u64::from_le_bytes(*front), u64::from_le_bytes(*back)),
+            _ => match (kind.first_chunk::<4>(), kind.last_chunk::<4>()) {
+                (Some(front), Some(back)) => {
+                    (u32::from_le_bytes(*front) as u64, u32::from_le_bytes(*back) as u64)
+                }
+                _ => match (kind.first_chunk::<2>(), kind.last_chunk::<2>()) {
+                    (Some(front), Some(back)) => {
+                        (u16::from_le_bytes(*front) as u64, u16::from_le_bytes(*back) as u64)
+                    }
+                    _ => match kind.first() {
+                        Some(only) => (*only as u64, 0),
+                        None => (0, 0),
+                    },
+                },
             },
-        },
-    };
-    let mixed = front.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ back.rotate_left(23) ^ (kind.len() as u64);
-    (mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 55) as usize
+        };
+        Ends { front, back, len: kind.len() }
+    }
+
+    /// Mixes them to the number of a slot.
+    #[inline]
+    #[expect(clippy::as_conversions, reason = "in a const fn; 9 bits remain")]
+    const fn slot(self) -> usize {
+        let mixed =
+            self.front.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.back.rotate_left(23) ^ (self.len as u64);
+        (mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 55) as usize
+    }
 }
 
 /// Returns the number of a type in [`WELL_KNOWN`]. O(1).
 #[inline]
 pub fn number(kind: &[u8]) -> Option<usize> {
-    let (before, from) = TABLE.split_at(first_slot(kind).min(SLOTS));
-    for entry in from.iter().chain(before).take_while(|entry| **entry != EMPTY) {
-        let number = usize::from(*entry);
-        if WELL_KNOWN.get(number).is_some_and(|known| known.as_bytes() == kind) {
+    let ends = Ends::of(kind);
+    let mut slot = ends.slot();
+    loop {
+        let number = TABLE.get(slot).copied().map(usize::from)?;
+        // An empty slot has no type's number.
+        let known = ENDS.get(number)?;
+        if *known == ends && (kind.len() <= WHOLE || WELL_KNOWN.get(number)?.as_bytes() == kind) {
             return Some(number);
         }
+        slot = slot.wrapping_add(1) % SLOTS;
     }
-    None
 }
 
 /// Returns the 8 bytes of blake3 that stand for a type in keys, and whether the type is well known.

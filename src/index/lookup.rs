@@ -31,6 +31,17 @@ impl Want {
     }
 }
 
+/// What the first slot with an object's tag says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Likely {
+    /// There is no such slot: the index does not have the object.
+    Absent,
+    /// If the record there is intact and the object's, it is the only one that the index has of the object.
+    At(Location),
+    /// The object may have several entries, or a page does not hold.
+    Unknown,
+}
+
 /// What the slot of an object's hash points to.
 enum Own {
     One(Found),
@@ -109,13 +120,13 @@ impl<B: AsRef<[u8]>> Index<B> {
         self.pages.unverified::<BUCKET_BYTES, BUCKETS_PER_PAGE>(self.sections.buckets, bucket.into())
     }
 
-    /// Returns where the record of an object's only entry probably lies, to be prefetched: the first entry with its tag. An object
-    /// with several entries, and a damaged page, give `None`.
+    /// Returns where a search for an object most probably ends, without a look at a record.
     #[inline]
-    pub fn likely(&self, key: &ObjectKey) -> Option<Location> {
+    pub fn likely(&self, key: &ObjectKey) -> Likely {
         match Probe::new(self, self.hash(key)).next() {
-            Ok(Some(Slot::One(at))) => self.location(at).ok(),
-            Ok(Some(Slot::List(_)) | None) | Err(_) => None,
+            Ok(Some(Slot::One(at))) => self.location(at).map_or(Likely::Unknown, Likely::At),
+            Ok(None) => Likely::Absent,
+            Ok(Some(Slot::List(_))) | Err(_) => Likely::Unknown,
         }
     }
 

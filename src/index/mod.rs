@@ -39,6 +39,7 @@ mod tests;
 pub use crate::format::index::{Counts, Covered, FileKind, Totals};
 pub use build::{IndexBuilder, IndexMeta, Layer};
 pub use entry::{Entry, EntryFlags, Found, RunRow, hash_key};
+pub use lookup::Likely;
 pub use merge::{Merged, RunMerge, merge};
 pub use names::{Names, Within};
 pub use overlay::{Below, Overlay, OverlayEntry};

@@ -1,6 +1,7 @@
 //! An index file as it is used: opened in O(1), read in place.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::index::{
@@ -24,6 +25,8 @@ pub struct Index<B> {
     pub(super) pages: Pages<B>,
     pub(super) header: Header,
     pub(super) sections: Sections,
+    /// The numbers of the segments, once a location was asked for: four bytes for each segment.
+    ids: OnceLock<Box<[SegmentId]>>,
 }
 
 impl<B: AsRef<[u8]>> Index<B> {
@@ -55,7 +58,7 @@ impl<B: AsRef<[u8]>> Index<B> {
             return Err(whole(Damage::Field { what: "length of the index file", value: actual }));
         }
         let pages = Pages::new(bytes, name, header.crc(), sections.pages);
-        Ok(Index { pages, header, sections })
+        Ok(Index { pages, header, sections, ids: OnceLock::new() })
     }
 
     /// Returns the file's name, as it was opened.
@@ -181,7 +184,20 @@ impl<B: AsRef<[u8]>> Index<B> {
     /// Translates a location.
     #[inline]
     pub(super) fn location(&self, at: Packed) -> Result<Location> {
-        Ok(Location { segment: self.segment(at.ordinal())?.0, offset: at.offset() })
+        let known = self.ids.get().and_then(|ids| ids.get(usize::try_from(at.ordinal()).ok()?));
+        let segment = known.map_or_else(|| self.segment_at(at.ordinal()), |id| Ok(*id))?;
+        Ok(Location { segment, offset: at.offset() })
+    }
+
+    /// Looks into the table itself: the first time, and where a page of it does not hold.
+    #[cold]
+    fn segment_at(&self, ordinal: u32) -> Result<SegmentId> {
+        let ids: Result<Box<[SegmentId]>> =
+            (0..self.header.counts.segments).map(|ordinal| Ok(self.segment(ordinal)?.0)).collect();
+        if let Ok(ids) = ids {
+            self.ids.get_or_init(|| ids);
+        }
+        Ok(self.segment(ordinal)?.0)
     }
 
     /// Returns an entry by its number.

@@ -20,24 +20,32 @@ const MAP_AFTER: u32 = 4;
 /// Bytes of a positioned read: most records are shorter, so that one read does.
 const READ_BYTES: usize = 4096;
 /// Bytes of a record that are asked for before its head is looked at; the processor's own prefetcher goes on from there.
-const PREFETCH_BYTES: usize = 512;
+const PREFETCH_BYTES: usize = 1344;
 
 /// What the checksums of a segment's records may start from. One value, unless the header that names
 /// the dictionary is damaged: then the dictionaries that the store knows are tried.
 #[derive(Clone, Debug)]
 pub struct Bindings {
     unbound: Binding,
-    candidates: Vec<(DictionaryId, Binding)>,
+    /// The first candidate, mostly the only one.
+    first: (DictionaryId, Binding),
+    others: Vec<(DictionaryId, Binding)>,
 }
 
 impl Bindings {
     /// All bindings that a segment may have.
     pub fn new(store: StoreId, segment: SegmentId, dictionaries: &[DictionaryId]) -> Bindings {
         let bind = |id: &DictionaryId| (*id, Binding::new(store, segment, *id));
-        Bindings {
-            unbound: Binding::new(store, segment, DictionaryId::NONE),
-            candidates: dictionaries.iter().map(bind).collect(),
-        }
+        let unbound = Binding::new(store, segment, DictionaryId::NONE);
+        let (first, others) = match dictionaries.split_first() {
+            Some((first, others)) => (bind(first), others),
+            None => ((DictionaryId::NONE, unbound), dictionaries),
+        };
+        Bindings { unbound, first, others: others.iter().map(bind).collect() }
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = &(DictionaryId, Binding)> {
+        std::iter::once(&self.first).chain(&self.others)
     }
 
     /// Decodes a head under whichever binding holds, and returns that too.
@@ -46,32 +54,39 @@ impl Bindings {
     /// What the first candidate says is wrong.
     #[inline]
     pub fn decode_head(&self, bytes: &[u8], offset: u32) -> std::result::Result<(Head, Binding), Damage> {
-        let (first, others) = self.candidates.split_first().ok_or(Damage::Magic)?;
-        match decode_bound(bytes, first.1, offset) {
-            Err(damage) => self.decode_other(others, bytes, offset).ok_or(damage),
-            found => found,
+        match self.likely_head(bytes, offset) {
+            Some(found) => Ok(found),
+            None => self.decode_other(bytes, offset),
         }
     }
 
+    /// Decodes a head that is bound as nearly all are.
+    #[inline]
+    pub(super) fn likely_head(&self, bytes: &[u8], offset: u32) -> Option<(Head, Binding)> {
+        let head = record::intact_head(bytes, self.first.1, offset)?;
+        (head.tag != Tag::Dictionary).then_some((head, self.first.1))
+    }
+
     #[cold]
-    fn decode_other(
-        &self,
-        others: &[(DictionaryId, Binding)],
-        bytes: &[u8],
-        offset: u32,
-    ) -> Option<(Head, Binding)> {
-        let found = others.iter().find_map(|(_, binding)| decode_bound(bytes, *binding, offset).ok());
-        found.or_else(|| {
-            // The dictionary's own record is bound to no dictionary, and stands first or nowhere.
-            let head = (offset == HEADER_LEN).then(|| record::decode_head(bytes, self.unbound, offset))?;
-            Some((head.ok().filter(|head| head.tag == Tag::Dictionary)?, self.unbound))
+    fn decode_other(&self, bytes: &[u8], offset: u32) -> std::result::Result<(Head, Binding), Damage> {
+        let first = decode_bound(bytes, self.first.1, offset);
+        first.or_else(|damage| {
+            let found =
+                self.others.iter().find_map(|(_, binding)| decode_bound(bytes, *binding, offset).ok());
+            let found = found.or_else(|| {
+                // The dictionary's own record is bound to no dictionary, and stands first or nowhere.
+                let head =
+                    (offset == HEADER_LEN).then(|| record::decode_head(bytes, self.unbound, offset))?;
+                Some((head.ok().filter(|head| head.tag == Tag::Dictionary)?, self.unbound))
+            });
+            found.ok_or(damage)
         })
     }
 
     /// Reads a head in which one bit is wrong, under whichever binding it fits.
     pub fn correct_head(&self, bytes: &[u8], offset: u32) -> Option<(Head, Binding)> {
         let correct = |binding: Binding| Some((record::correct_head(bytes, binding, offset)?, binding));
-        self.candidates.iter().find_map(|(_, binding)| correct(*binding))
+        self.candidates().find_map(|(_, binding)| correct(*binding))
     }
 
     /// Encodes a record for an offset, under the binding that brings it closest to what was found there.
@@ -83,7 +98,7 @@ impl Bindings {
         data: &[u8],
         found: &[u8],
     ) -> Option<(Head, Vec<u8>)> {
-        let encoded = self.candidates.iter().map(|(_, binding)| {
+        let encoded = self.candidates().map(|(_, binding)| {
             let mut out = Vec::new();
             let head = record::encode(&mut out, *binding, offset, tag, key, data);
             (head, out)
@@ -94,7 +109,7 @@ impl Bindings {
     /// Returns the dictionary that a binding belongs to.
     #[inline]
     pub(super) fn dictionary_of(&self, binding: Binding) -> DictionaryId {
-        let found = self.candidates.iter().find(|(_, candidate)| *candidate == binding);
+        let found = self.candidates().find(|(_, candidate)| *candidate == binding);
         found.map_or(DictionaryId::NONE, |(id, _)| *id)
     }
 }
@@ -246,12 +261,9 @@ impl Segment {
     ///
     /// # Errors
     /// Failures of reading.
-    #[inline]
     pub fn open_record(&self, offset: u32) -> Result<std::result::Result<Opened<'_>, Damage>> {
         if let Some(map) = self.map()? {
             let bytes = slice(map, offset, usize::MAX);
-            // So that the data comes while its head is waited for.
-            prefetch(slice(bytes, 0, PREFETCH_BYTES));
             match Opened::new(self, offset, Cow::Borrowed(bytes)) {
                 // What was appended since is read.
                 Ok(opened) if opened.is_cut() => {}
@@ -263,6 +275,12 @@ impl Segment {
         let got = self.file.read_at(&mut bytes, offset.into())?;
         bytes.truncate(got);
         Ok(Opened::new(self, offset, Cow::Owned(bytes)))
+    }
+
+    /// The same for a record that is whole in the map and whose head holds: `None` says nothing about any other.
+    #[inline]
+    pub fn open_mapped(&self, offset: u32) -> Option<Opened<'_>> {
+        Opened::likely(self, offset, slice(self.map.get()?, offset, usize::MAX))
     }
 
     /// Asks the processor for the first lines of a record that is about to be read. Does nothing where it is not mapped.

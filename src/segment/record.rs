@@ -50,6 +50,15 @@ impl<'s> Opened<'s> {
         Ok(Opened { segment, offset, head, binding, bytes })
     }
 
+    /// The same where the head is bound as nearly all are and the record is whole.
+    #[inline]
+    pub(super) fn likely(segment: &'s Segment, offset: u32, bytes: &'s [u8]) -> Option<Opened<'s>> {
+        let (head, binding) = segment.bindings().likely_head(bytes, offset)?;
+        let size = usize::try_from(head.size).ok()?;
+        let bytes = Cow::Borrowed(bytes.get(..size)?);
+        Some(Opened { segment, offset, head, binding, bytes })
+    }
+
     /// Tells whether some of the record is not at hand.
     #[inline]
     pub(super) fn is_cut(&self) -> bool {
@@ -68,6 +77,17 @@ impl<'s> Opened<'s> {
         self.bytes.get(HEAD_BYTES..want).unwrap_or_default()
     }
 
+    /// Verifies the data if it is at hand: `None` says nothing but that it is not, or does not hold.
+    #[inline]
+    pub fn intact(self) -> Option<Record<'s>> {
+        let Opened { segment, offset, head, binding, bytes } = self;
+        let Cow::Borrowed(bytes) = bytes else { return None };
+        let data = bytes.get(HEAD_BYTES..usize::try_from(head.size).ok()?)?;
+        let is_intact = record::is_intact(&head, data, binding, offset);
+        let dictionary = segment.bindings().dictionary_of(binding);
+        is_intact.then_some(Record { head, data: Cow::Borrowed(data), dictionary })
+    }
+
     /// Verifies the data, of which the rest is read if it is not at hand.
     ///
     /// # Errors
@@ -80,14 +100,20 @@ impl<'s> Opened<'s> {
             Cow::Borrowed(bytes) => bytes.get(HEAD_BYTES..want).map(Cow::Borrowed),
             Cow::Owned(bytes) => complete(segment, offset, bytes, want)?.map(Cow::Owned),
         };
-        let Some(data) = data else {
-            let expect = u64::from(offset).saturating_add(head.size.into());
-            let damage = Damage::Truncated { expect, actual: segment.file().len()? };
-            return Err(Error::damaged(segment.place(offset), damage));
-        };
-        record::verify_data(&head, &data, binding, offset)
-            .map_err(|damage| Error::damaged(segment.place(offset), damage))?;
-        Ok(Record { head, data, dictionary: segment.bindings().dictionary_of(binding) })
+        let Some(data) = data else { return Err(cut_off(segment, offset, &head)) };
+        match record::verify_data(&head, &data, binding, offset) {
+            Ok(()) => Ok(Record { head, data, dictionary: segment.bindings().dictionary_of(binding) }),
+            Err(damage) => Err(Error::damaged(segment.place(offset), damage)),
+        }
+    }
+}
+
+#[cold]
+fn cut_off(segment: &Segment, offset: u32, head: &Head) -> Error {
+    let expect = u64::from(offset).saturating_add(head.size.into());
+    match segment.file().len() {
+        Ok(actual) => Error::damaged(segment.place(offset), Damage::Truncated { expect, actual }),
+        Err(error) => error,
     }
 }
 

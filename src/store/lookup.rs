@@ -52,17 +52,21 @@ impl<'s> Reader<'s> {
     fn record(&self, at: Location) -> Result<Record<'s>> {
         match self.last.take() {
             Some((last, opened)) if last == at => opened.verify(),
-            _ => match self.segments.require(at.segment)? {
-                SegmentRef::Borrowed(segment) => segment.record(at.offset),
-                SegmentRef::Shared(segment) => segment.record(at.offset).map(Record::into_owned),
-            },
+            _ => self.another_record(at),
         }
     }
-}
 
-impl RecordKeys for Reader<'_> {
-    #[inline]
-    fn key_at(&self, at: Location) -> Result<Option<Key>> {
+    #[cold]
+    fn another_record(&self, at: Location) -> Result<Record<'s>> {
+        match self.segments.require(at.segment)? {
+            SegmentRef::Borrowed(segment) => segment.record(at.offset),
+            SegmentRef::Shared(segment) => segment.record(at.offset).map(Record::into_owned),
+        }
+    }
+
+    /// Returns the key of a record that is not mapped, or whose head does not hold.
+    #[cold]
+    fn read_key(&self, at: Location) -> Result<Option<Key>> {
         match self.segments.get(at.segment)? {
             Some(SegmentRef::Borrowed(segment)) => {
                 let Ok(opened) = segment.open_record(at.offset)? else { return Ok(None) };
@@ -74,6 +78,20 @@ impl RecordKeys for Reader<'_> {
                 Ok(segment.head(at.offset)?.ok().and_then(|head| head.stored_key()))
             }
             None => Ok(None),
+        }
+    }
+}
+
+impl RecordKeys for Reader<'_> {
+    #[inline]
+    fn key_at(&self, at: Location) -> Result<Option<Key>> {
+        match self.segments.open_already(at.segment).and_then(|segment| segment.open_mapped(at.offset)) {
+            Some(opened) => {
+                let key = opened.head().stored_key();
+                self.last.set(Some((at, opened)));
+                Ok(key)
+            }
+            None => self.read_key(at),
         }
     }
 }
@@ -218,17 +236,16 @@ impl State {
             return Ok(None);
         }
         let record = reader.record(at)?;
-        let wrong = || {
-            let place = Place::at(segment::file_name(at.segment), at.offset.into());
-            Error::damaged(place, Damage::WrongRecord)
-        };
-        if record.head.key() != *key {
-            return Err(wrong());
-        }
         match record.head.tag {
+            _ if record.head.key() != *key => Err(wrong_record(at)),
             Tag::Put => Snapshot::new(&self.segments, at, record).map(Some),
             Tag::Delete => Ok(None),
-            Tag::Commit | Tag::Dictionary => Err(wrong()),
+            Tag::Commit | Tag::Dictionary => Err(wrong_record(at)),
         }
     }
+}
+
+#[cold]
+fn wrong_record(at: Location) -> Error {
+    Error::damaged(Place::at(segment::file_name(at.segment), at.offset.into()), Damage::WrongRecord)
 }

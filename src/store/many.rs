@@ -4,16 +4,17 @@
 //! lookups can wait together: the buckets of a batch are asked for first, then the records that they name, and only
 //! then is the first of them looked at.
 
+use std::collections::VecDeque;
+
+use super::direct::{Unsure, Way};
 use super::snapshot::Snapshot;
-use super::state::State;
 use super::view::View;
 use crate::error::Result;
 use crate::id::{Instant, Name, RunKey};
-use crate::vfs::prefetch;
 
-/// Lookups that wait together. More ask for more lines than the processor waits for at a time, and fewer leave
-/// it waiting.
-const BATCH: usize = 32;
+/// Lookups that wait for their buckets, and as many for their records, while one is answered. More ask for more lines than
+/// the first cache holds, and fewer leave the processor waiting.
+const AHEAD: usize = 8;
 
 /// Which snapshot of an id is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -70,20 +71,47 @@ impl View {
     where
         I: AsRef<[u8]>,
     {
-        let mut names = Vec::with_capacity(BATCH.min(ids.len()));
-        for batch in ids.chunks(BATCH) {
-            names.clear();
-            names.extend(batch.iter().map(|id| Name::of(id.as_ref())));
-            self.state().prefetch(&names);
-            for (id, name) in batch.iter().zip(&names) {
-                each(id, self.find_name(name, when))?;
+        let mut coming = ids.iter();
+        let mut waiting = VecDeque::with_capacity(AHEAD.saturating_mul(2).saturating_add(1));
+        // How many of them, from the front, wait for their records.
+        let mut known = 0usize;
+        loop {
+            let next = coming.next();
+            if let Some(id) = next {
+                let name = Name::of(id.as_ref());
+                self.state().prefetch_way(&name.key);
+                waiting.push_back((id, name, Way::Unknown));
+            }
+            let behind = if next.is_some() { AHEAD } else { 0 };
+            while known.saturating_add(behind) < waiting.len()
+                && let Some((_, name, way)) = waiting.get_mut(known)
+            {
+                *way = self.state().way(&name.key);
+                known = known.saturating_add(1);
+            }
+            if next.is_none() || known > AHEAD {
+                let Some((id, name, way)) = waiting.pop_front() else { return Ok(()) };
+                known = known.saturating_sub(1);
+                each(id, self.go(way, &name, when))?;
             }
         }
-        Ok(())
     }
 
     #[inline]
     fn find_name(&self, name: &Name<'_>, when: When) -> Result<Option<Snapshot<'_>>> {
+        self.go(self.state().way(&name.key), name, when)
+    }
+
+    #[inline]
+    fn go(&self, way: Way, name: &Name<'_>, when: When) -> Result<Option<Snapshot<'_>>> {
+        match self.state().take_way(way, name, when) {
+            Ok(answer) => Ok(answer),
+            Err(Unsure) => self.search(name, when),
+        }
+    }
+
+    #[inline(never)]
+    fn search(&self, name: &Name<'_>, when: When) -> Result<Option<Snapshot<'_>>> {
         self.ask(|state| match when {
             When::Newest => state.newest(name, RunKey::MAX),
             When::In(run) => state.exactly(name, run),
@@ -93,25 +121,5 @@ impl View {
                 None => Ok(None),
             },
         })
-    }
-}
-
-impl State {
-    /// Asks the processor for what lookups of these names will read. Nothing is believed of what is seen on the way.
-    fn prefetch(&self, names: &[Name<'_>]) {
-        for layer in &self.layers {
-            for name in names {
-                prefetch(layer.bucket_of(layer.hash(&name.key)));
-            }
-        }
-        for layer in &self.layers {
-            for name in names {
-                if let Some(at) = layer.likely(&name.key)
-                    && let Some(segment) = self.segments.open_already(at.segment)
-                {
-                    segment.prefetch(at.offset);
-                }
-            }
-        }
     }
 }

@@ -24,6 +24,7 @@ pub mod check;
 mod checkpoint;
 pub mod compact;
 mod compare;
+mod direct;
 pub mod dump;
 mod identity;
 mod index_file;

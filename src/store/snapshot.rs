@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Damage, Error, Place, Result};
 use crate::format::put::{self, PutData, PutKind};
 use crate::format::record::key_of;
 use crate::format::segment;
@@ -35,13 +35,23 @@ pub struct Snapshot<'v> {
 
 impl<'v> Snapshot<'v> {
     /// Takes a verified PUT record apart.
-    #[inline]
     pub(crate) fn new(segments: &'v Segments, at: Location, record: Record<'v>) -> Result<Snapshot<'v>> {
+        let place =
+            |damage| Error::damaged(Place::at(segment::file_name(at.segment), at.offset.into()), damage);
+        Snapshot::decode(segments, at, record).map_err(place)
+    }
+
+    /// The same, where what is wrong needs no place.
+    #[inline]
+    pub(super) fn decode(
+        segments: &'v Segments,
+        at: Location,
+        record: Record<'v>,
+    ) -> std::result::Result<Snapshot<'v>, Damage> {
         let Record { head, data, dictionary } = record;
-        let place = || Place::at(segment::file_name(at.segment), at.offset.into());
-        let put = put::decode(&data).and_then(|put| put.fits(&head.key(), dictionary).map(|()| put));
-        let PutData { kind, codec, first_commit, name, meta, raw_len, object, payload } =
-            put.map_err(|damage| Error::damaged(place(), damage))?;
+        let put = put::decode(&data)?;
+        put.fits(&head.key(), dictionary)?;
+        let PutData { kind, codec, first_commit, name, meta, raw_len, object, payload } = put;
         // The three parts stand at the end, in this order. No record has 2^32 bytes.
         let narrow = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         let payload = narrow(data.len()).saturating_sub(narrow(payload.len()));

@@ -71,9 +71,11 @@ const LINE_BYTES: usize = 64;
 /// processors other than x86-64. A page of a mapping that was never touched is not brought in.
 #[inline]
 pub fn prefetch(bytes: &[u8]) {
-    for line in bytes.chunks(LINE_BYTES) {
+    let (lines, rest) = bytes.as_chunks::<LINE_BYTES>();
+    for line in lines {
         prefetch_line(line);
     }
+    prefetch_line(rest);
 }
 
 #[cfg(target_arch = "x86_64")]

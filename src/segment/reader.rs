@@ -19,8 +19,6 @@ use crate::vfs::{Map, ReadFile, prefetch};
 const MAP_AFTER: u32 = 4;
 /// Bytes of a positioned read: most records are shorter, so that one read does.
 const READ_BYTES: usize = 4096;
-/// Bytes of a record that are asked for before its head is looked at; the processor's own prefetcher goes on from there.
-const PREFETCH_BYTES: usize = 1344;
 
 /// What the checksums of a segment's records may start from. One value, unless the header that names
 /// the dictionary is damaged: then the dictionaries that the store knows are tried.
@@ -283,11 +281,11 @@ impl Segment {
         Opened::likely(self, offset, slice(self.map.get()?, offset, usize::MAX))
     }
 
-    /// Asks the processor for the first lines of a record that is about to be read. Does nothing where it is not mapped.
+    /// Asks the processor for the first `len` bytes of a record that is about to be read. Does nothing where it is not mapped.
     #[inline]
-    pub fn prefetch(&self, offset: u32) {
+    pub fn prefetch(&self, offset: u32, len: usize) {
         if let Some(map) = self.map.get() {
-            prefetch(slice(map, offset, PREFETCH_BYTES));
+            prefetch(slice(map, offset, len));
         }
     }
 

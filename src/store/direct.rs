@@ -13,6 +13,10 @@ use crate::id::{Location, Name, ObjectKey, RunKey};
 use crate::index::Likely;
 use crate::vfs::prefetch;
 
+/// Bytes of a record that are asked for before its head is looked at: most records are not much longer, and the processor's
+/// own prefetcher goes on from there.
+const PREFETCH_BYTES: usize = 1344;
+
 /// Where a lookup begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Way {
@@ -66,7 +70,7 @@ impl State {
         if let Way::To(at) = way
             && let Some(segment) = self.segments.open_already(at.segment)
         {
-            segment.prefetch(at.offset);
+            segment.prefetch(at.offset, PREFETCH_BYTES);
         }
         way
     }

@@ -9,7 +9,7 @@ use stix_store::format::put::{self, Codec};
 use stix_store::format::record::Tag;
 use stix_store::format::segment::parse_file_name;
 use stix_store::id::{Key, Location, SegmentId};
-use stix_store::index::{FileKind, Found, Index, RecordKeys};
+use stix_store::index::{FileKind, Found, Index, Likely, RecordKeys};
 use stix_store::progress::Stop;
 use stix_store::segment::{Opened, SegmentRef, Segments, Step};
 use stix_store::store::PutKind;
@@ -204,30 +204,64 @@ impl RecordKeys for Keys<'_> {
 }
 
 impl Unverified {
-    fn ask(&self, id: &str, find: impl Fn(&ObjectKey, &Keys<'_>) -> Result<Option<Found>>, see: See<'_>) {
+    /// As `View` answers: in a straight line where there is one entry, and else by a search.
+    fn ask(
+        &self,
+        key: &ObjectKey,
+        admits: impl Fn(RunKey) -> bool,
+        find: impl Fn(&ObjectKey, &Keys<'_>) -> Result<Option<Found>>,
+        see: See<'_>,
+    ) {
+        let likely = self.index.likely(key);
+        if likely == Likely::Absent {
+            return;
+        }
+        if let Likely::At(at) = likely
+            && let Some(opened) = self.segments.open_already(at.segment).and_then(|it| it.open_mapped(at.offset))
+            && opened.head().key().object == *key
+        {
+            if admits(opened.head().key().run) {
+                see(put::decode(opened.unverified()).unwrap().payload);
+            }
+            return;
+        }
         let keys = Keys { segments: &self.segments, last: Cell::new(None) };
-        if find(&ObjectKey::of(id.as_bytes()), &keys).unwrap().is_some()
+        if find(key, &keys).unwrap().is_some()
             && let Some(opened) = keys.last.take()
         {
-            let put = put::decode(opened.unverified()).unwrap();
-            see(put.payload);
+            see(put::decode(opened.unverified()).unwrap().payload);
+        }
+    }
+
+    fn newest_of(&self, key: &ObjectKey, see: See<'_>) {
+        self.ask(key, |_| true, |key, keys| self.index.floor(key, RunKey::MAX, keys), see);
+    }
+
+    /// Asks the processor for the lines that an answer begins with.
+    fn prefetch(&self, key: &ObjectKey) {
+        if let Likely::At(at) = self.index.likely(key)
+            && let Some(segment) = self.segments.open_already(at.segment)
+        {
+            segment.prefetch(at.offset, 128);
         }
     }
 }
 
 impl Session for &Unverified {
     fn at(&mut self, id: &str, run: RunKey, see: See<'_>) {
-        self.ask(id, |key, keys| self.index.at(key, run, keys), see);
+        let key = ObjectKey::of(id.as_bytes());
+        self.ask(&key, |of| of == run, |key, keys| self.index.at(key, run, keys), see);
     }
 
     fn newest(&mut self, id: &str, see: See<'_>) -> Option<()> {
-        self.ask(id, |key, keys| self.index.floor(key, RunKey::MAX, keys), see);
+        self.newest_of(&ObjectKey::of(id.as_bytes()), see);
         Some(())
     }
 
     fn after(&mut self, id: &str, after: Instant, see: See<'_>) -> Option<()> {
+        let key = ObjectKey::of(id.as_bytes());
         let min = last_of(after).next().unwrap();
-        self.ask(id, |key, keys| self.index.ceil(key, min, keys), see);
+        self.ask(&key, |of| of >= min, |key, keys| self.index.ceil(key, min, keys), see);
         Some(())
     }
 
@@ -235,14 +269,8 @@ impl Session for &Unverified {
         for ids in ids.chunks(32) {
             let keys: Vec<ObjectKey> = ids.iter().map(|id| ObjectKey::of(id.as_bytes())).collect();
             keys.iter().for_each(|key| prefetch(self.index.bucket_of(self.index.hash(key))));
-            for at in keys.iter().filter_map(|key| self.index.likely(key)) {
-                if let Some(segment) = self.segments.open_already(at.segment) {
-                    segment.prefetch(at.offset);
-                }
-            }
-            for id in ids {
-                self.newest(id, see);
-            }
+            keys.iter().for_each(|key| self.prefetch(key));
+            keys.iter().for_each(|key| self.newest_of(key, see));
         }
         Some(())
     }

@@ -12,7 +12,7 @@ use crate::format::crc::Binding;
 use crate::format::record::{self, HEAD_BYTES, HEAD_LEN, Head, Tag};
 use crate::format::segment::{self, HEADER_BYTES, HEADER_LEN, SegmentHeader};
 use crate::id::{DictionaryId, SegmentId, StoreId};
-use crate::vfs::{Map, ReadFile, prefetch};
+use crate::vfs::{Map, ReadFile, Soon, prefetch};
 
 /// Reads of a segment after which it is mapped: to map it, and to touch its pages for the first time, costs more than
 /// the two reads that a single lookup needs.
@@ -283,9 +283,9 @@ impl Segment {
 
     /// Asks the processor for the first `len` bytes of a record that is about to be read. Does nothing where it is not mapped.
     #[inline]
-    pub fn prefetch(&self, offset: u32, len: usize) {
+    pub fn prefetch(&self, offset: u32, len: usize, soon: Soon) {
         if let Some(map) = self.map.get() {
-            prefetch(slice(map, offset, len));
+            prefetch(slice(map, offset, len), soon);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::format::put::PutKind;
 use crate::format::record::Tag;
 use crate::id::{Location, Name, ObjectKey, RunKey};
 use crate::index::Likely;
-use crate::vfs::prefetch;
+use crate::vfs::{Soon, prefetch};
 
 /// Bytes of a record that are asked for before its head is looked at: most records are not much longer, and the processor's
 /// own prefetcher goes on from there.
@@ -49,12 +49,12 @@ impl State {
     /// Asks the processor for where the way of an object begins.
     #[inline]
     pub(super) fn prefetch_way(&self, object: &ObjectKey) {
-        self.layers.iter().for_each(|layer| prefetch(layer.bucket_of(layer.hash(object))));
+        self.layers.iter().for_each(|layer| prefetch(layer.bucket_of(layer.hash(object)), Soon::Next));
     }
 
     /// Finds where a lookup begins, and asks the processor for the record that is there.
     #[inline]
-    pub(super) fn way(&self, object: &ObjectKey) -> Way {
+    pub(super) fn way(&self, object: &ObjectKey, soon: Soon) -> Way {
         // What a compaction left behind, and what came after the index, is for the search.
         if !self.overlay.is_empty() || !self.dead.is_empty() {
             return Way::Unknown;
@@ -70,7 +70,7 @@ impl State {
         if let Way::To(at) = way
             && let Some(segment) = self.segments.open_already(at.segment)
         {
-            segment.prefetch(at.offset, PREFETCH_BYTES);
+            segment.prefetch(at.offset, PREFETCH_BYTES, soon);
         }
         way
     }

@@ -11,6 +11,7 @@ use super::snapshot::Snapshot;
 use super::view::View;
 use crate::error::Result;
 use crate::id::{Instant, Name, RunKey};
+use crate::vfs::Soon;
 
 /// Lookups that wait for their buckets, and as many for their records, while one is answered. More ask for more lines than
 /// the first cache holds, and fewer leave the processor waiting.
@@ -86,7 +87,7 @@ impl View {
             while known.saturating_add(behind) < waiting.len()
                 && let Some((_, name, way)) = waiting.get_mut(known)
             {
-                *way = self.state().way(&name.key);
+                *way = self.state().way(&name.key, Soon::Later);
                 known = known.saturating_add(1);
             }
             if next.is_none() || known > AHEAD {
@@ -99,7 +100,7 @@ impl View {
 
     #[inline]
     fn find_name(&self, name: &Name<'_>, when: When) -> Result<Option<Snapshot<'_>>> {
-        self.go(self.state().way(&name.key), name, when)
+        self.go(self.state().way(&name.key, Soon::Next), name, when)
     }
 
     #[inline]

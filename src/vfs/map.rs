@@ -67,28 +67,41 @@ impl Deref for Mapped {
 /// Bytes of a line of the processor's caches, on most.
 const LINE_BYTES: usize = 64;
 
+/// How soon bytes are needed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Soon {
+    /// Next: they are brought into the first cache.
+    Next,
+    /// Among the next some dozens of records: into the second cache, as the first one holds no more than a few.
+    Later,
+}
+
 /// Asks the processor for bytes that will be needed soon, without waiting for them. Changes nothing else, and does nothing on
 /// processors other than x86-64. A page of a mapping that was never touched is not brought in.
 #[inline]
-pub fn prefetch(bytes: &[u8]) {
+pub fn prefetch(bytes: &[u8], soon: Soon) {
     let (lines, rest) = bytes.as_chunks::<LINE_BYTES>();
     for line in lines {
-        prefetch_line(line);
+        prefetch_line(line, soon);
     }
-    prefetch_line(rest);
+    prefetch_line(rest, soon);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
-fn prefetch_line(line: &[u8]) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+fn prefetch_line(line: &[u8], soon: Soon) {
+    use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+    let line = line.as_ptr().cast();
     #[expect(unsafe_code, reason = "there is no safe way to prefetch")]
     // SAFETY: a prefetch reads nothing that the program sees, and faults on no address; this one is of a live slice besides.
     unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        match soon {
+            Soon::Next => _mm_prefetch::<_MM_HINT_T0>(line),
+            Soon::Later => _mm_prefetch::<_MM_HINT_T1>(line),
+        }
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
-fn prefetch_line(_: &[u8]) {}
+fn prefetch_line(_: &[u8], _: Soon) {}

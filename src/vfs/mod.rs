@@ -295,4 +295,4 @@ pub mod mem;
 pub mod standard;
 pub mod tree;
 
-pub use map::prefetch;
+pub use map::{Soon, prefetch};

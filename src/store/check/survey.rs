@@ -15,7 +15,7 @@ use crate::segment::{Dictionary, Record, Walk};
 use crate::store::Snapshot;
 use crate::store::log::{Notes, Survey};
 use crate::store::state::State;
-use crate::vfs::prefetch;
+use crate::vfs::{Soon, prefetch};
 
 /// Records that wait before they are held against the index: by then the lines of memory that they were asked for are there.
 const BATCH: usize = 32;
@@ -172,7 +172,7 @@ impl Survey for Inspect<'_> {
             return self.judge(walk, head, seen, notes);
         }
         for layer in &self.state.layers {
-            prefetch(layer.bucket_of(seen.hash));
+            prefetch(layer.bucket_of(seen.hash), Soon::Next);
         }
         notes.queue.push(seen);
         if notes.queue.len() >= BATCH { self.compare(notes) } else { Ok(()) }

@@ -14,7 +14,7 @@ use stix_store::progress::Stop;
 use stix_store::segment::{Opened, SegmentRef, Segments, Step};
 use stix_store::store::PutKind;
 use stix_store::store::check::{CheckOptions, CheckSink, Finding, SegmentReport, check};
-use stix_store::vfs::{Map, ReadVfs, disk::Disk, prefetch};
+use stix_store::vfs::{Map, ReadVfs, Soon, disk::Disk, prefetch};
 use stix_store::{
     Body, Compression, CreateOptions, Instant, ObjectKey, Put, Result, RunKey, Store, StoreId, View, When,
     WriterOptions,
@@ -242,7 +242,7 @@ impl Unverified {
         if let Likely::At(at) = self.index.likely(key)
             && let Some(segment) = self.segments.open_already(at.segment)
         {
-            segment.prefetch(at.offset, 128);
+            segment.prefetch(at.offset, 128, Soon::Next);
         }
     }
 }
@@ -268,7 +268,7 @@ impl Session for &Unverified {
     fn batch(&mut self, ids: &[&str], see: See<'_>) -> Option<()> {
         for ids in ids.chunks(32) {
             let keys: Vec<ObjectKey> = ids.iter().map(|id| ObjectKey::of(id.as_bytes())).collect();
-            keys.iter().for_each(|key| prefetch(self.index.bucket_of(self.index.hash(key))));
+            keys.iter().for_each(|key| prefetch(self.index.bucket_of(self.index.hash(key)), Soon::Next));
             keys.iter().for_each(|key| self.prefetch(key));
             keys.iter().for_each(|key| self.newest_of(key, see));
         }

@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_checksum_in_parts_of_any_length_is_that_of_the_whole() {
         let bytes: Vec<u8> = (0..700u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
-        for len in [0, 1, 7, 8, 9, 41, 45, 127, 128, 129, 700] {
+        for len in [0, 1, 7, 8, 9, 15, 16, 17, 41, 45, 127, 128, 129, 700] {
             let expect = crc32fast::hash(&bytes[..len]);
             assert_eq!(crc32(&bytes[..len]), expect, "{len}");
             for cut in 0..=len {

@@ -214,12 +214,12 @@ impl Segment {
         Ok(Walk::new(&*self.file, &self.bindings, from.unwrap_or(HEADER_LEN), len))
     }
 
-    /// Walks its records from `from`, in a buffer that another walk has used.
+    /// Walks those of its records that start in `from..until`, in a buffer that another walk has used.
     ///
     /// # Errors
     /// Failures of reading.
-    pub fn walk_in(&self, from: u32, buffer: Vec<u8>) -> Result<Walk<'_>> {
-        Ok(self.walk(Some(from))?.with_buffer(buffer))
+    pub fn walk_in(&self, from: u32, until: u32, buffer: Vec<u8>) -> Result<Walk<'_>> {
+        Ok(self.walk(Some(from))?.until(until).with_buffer(buffer))
     }
 
     /// Names a place in this segment.

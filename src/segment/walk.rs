@@ -13,8 +13,10 @@ use crate::vfs::ReadFile;
 /// Bytes searched at a time for a head that holds.
 const SEARCH_BYTES: usize = 4096;
 
-/// Bytes read at a time.
+/// Bytes read at a time: what fits the cache of a core.
 const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes read at least.
+const READ_MIN_BYTES: usize = 4 << 10;
 
 /// What lies at an offset.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,8 +46,12 @@ pub struct Walk<'f> {
     bindings: &'f Bindings,
     len: u32,
     next: u32,
+    /// Where what is looked for ends: up to there it pays to read ahead.
+    until: u32,
+    /// Bytes from `chunk_start` on, as far as `chunk_end`; what is behind them is memory for more.
     chunk: Vec<u8>,
     chunk_start: u32,
+    chunk_len: usize,
     /// What the record of the last step is bound to.
     binding: Option<Binding>,
 }
@@ -53,14 +59,21 @@ pub struct Walk<'f> {
 impl<'f> Walk<'f> {
     /// Starts at `from` and ends at `len`, the length of the file or of its committed part.
     pub fn new(file: &'f dyn ReadFile, bindings: &'f Bindings, from: u32, len: u32) -> Walk<'f> {
-        Walk { file, bindings, len, next: from, chunk: Vec::new(), chunk_start: 0, binding: None }
+        let (chunk, chunk_start, chunk_len) = (Vec::new(), 0, 0);
+        Walk { file, bindings, len, next: from, until: len, chunk, chunk_start, chunk_len, binding: None }
     }
 
     /// Takes over a buffer, for its memory only.
     #[must_use]
-    pub fn with_buffer(mut self, mut buffer: Vec<u8>) -> Walk<'f> {
-        buffer.clear();
+    pub fn with_buffer(mut self, buffer: Vec<u8>) -> Walk<'f> {
         self.chunk = buffer;
+        self
+    }
+
+    /// Says that what starts at `until` or behind it is not wanted. It may be read all the same.
+    #[must_use]
+    pub fn until(mut self, until: u32) -> Walk<'f> {
+        self.until = until;
         self
     }
 
@@ -88,23 +101,28 @@ impl<'f> Walk<'f> {
     ///
     /// # Errors
     /// Failures of reading.
+    #[inline]
     pub fn step(&mut self) -> Result<Option<Step>> {
         let offset = self.next;
         if offset >= self.len {
             return Ok(None);
         }
         let left = self.len.saturating_sub(offset);
-        let damage = match self.head(offset)? {
+        match self.head(offset)? {
             Ok(head) if head.size <= left => {
                 self.next = offset.saturating_add(head.size);
-                return Ok(Some(Step::Record { offset, head }));
+                Ok(Some(Step::Record { offset, head }))
             }
             Ok(head) => {
                 let expect = u64::from(offset).saturating_add(head.size.into());
-                Damage::Truncated { expect, actual: self.len.into() }
+                self.gap(offset, Damage::Truncated { expect, actual: self.len.into() })
             }
-            Err(damage) => damage,
-        };
+            Err(damage) => self.gap(offset, damage),
+        }
+    }
+
+    #[cold]
+    fn gap(&mut self, offset: u32, damage: Damage) -> Result<Option<Step>> {
         self.next = self.search(offset.saturating_add(1), self.len)?;
         Ok(Some(Step::Gap { offset, len: self.next.saturating_sub(offset), damage }))
     }
@@ -113,6 +131,7 @@ impl<'f> Walk<'f> {
     ///
     /// # Errors
     /// Failures of reading.
+    #[inline]
     pub fn data(&mut self, offset: u32, head: &Head) -> Result<&[u8]> {
         let len = usize::try_from(head.data_len()).unwrap_or(usize::MAX);
         self.bytes(offset.saturating_add(HEAD_LEN), len)
@@ -122,29 +141,42 @@ impl<'f> Walk<'f> {
     ///
     /// # Errors
     /// Failures of reading.
+    #[inline]
     pub fn bytes(&mut self, offset: u32, len: usize) -> Result<&[u8]> {
-        let room = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let len = len.min(room);
-        let within = |start: u32, have: usize| {
-            let from = usize::try_from(offset.checked_sub(start)?).ok()?;
-            let to = from.checked_add(len)?;
-            (to <= have).then_some(from..to)
-        };
-        if within(self.chunk_start, self.chunk.len()).is_none() {
-            let want = len.max(CHUNK_BYTES.min(room));
-            self.chunk.resize(want, 0);
-            let got = self.file.read_at(&mut self.chunk, offset.into())?;
-            self.chunk.truncate(got);
-            self.chunk_start = offset;
+        let from = offset.checked_sub(self.chunk_start).and_then(|from| usize::try_from(from).ok());
+        let within = from.and_then(|from| Some((from, from.checked_add(len)?)));
+        match within.filter(|(_, to)| *to <= self.chunk_len) {
+            Some((from, to)) => Ok(self.chunk.get(from..to).unwrap_or_default()),
+            None => self.read(offset, len),
         }
-        let range = within(self.chunk_start, self.chunk.len()).unwrap_or(0..self.chunk.len());
-        Ok(self.chunk.get(range).unwrap_or_default())
+    }
+
+    /// Reads on from `offset`.
+    #[cold]
+    fn read(&mut self, offset: u32, len: usize) -> Result<&[u8]> {
+        let left = |end: u32| usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let room = left(self.len);
+        let len = len.min(room);
+        let ahead = match left(self.until) {
+            0 => CHUNK_BYTES,
+            wanted => wanted.clamp(READ_MIN_BYTES, CHUNK_BYTES),
+        };
+        let want = len.max(ahead.min(room));
+        if self.chunk.len() < want {
+            self.chunk.resize(want, 0);
+        }
+        (self.chunk_start, self.chunk_len) = (offset, 0);
+        let chunk = self.chunk.get_mut(..want).unwrap_or_default();
+        self.chunk_len = self.file.read_at(chunk, offset.into())?;
+        let got = len.min(self.chunk_len);
+        Ok(self.chunk.get(..got).unwrap_or_default())
     }
 
     /// Verifies the data of the record that the last step returned.
     ///
     /// # Errors
     /// The outer one is the system's, the inner one says what is damaged.
+    #[inline]
     pub fn verify(&mut self, offset: u32, head: &Head) -> Result<std::result::Result<(), Damage>> {
         let Some(binding) = self.binding else { return Ok(Err(Damage::Magic)) };
         let data = self.data(offset, head)?;
@@ -152,10 +184,12 @@ impl<'f> Walk<'f> {
     }
 
     /// Returns the dictionary of the segment, by what the record of the last step is bound to.
+    #[inline]
     pub fn dictionary(&self) -> DictionaryId {
         self.binding.map_or(DictionaryId::NONE, |binding| self.bindings.dictionary_of(binding))
     }
 
+    #[inline]
     fn head(&mut self, offset: u32) -> Result<std::result::Result<Head, Damage>> {
         let bindings = self.bindings;
         let bytes = self.bytes(offset, HEAD_BYTES)?;

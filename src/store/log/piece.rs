@@ -124,7 +124,7 @@ pub(crate) fn read<S: Survey>(
     limit: u32,
     buffer: &mut Vec<u8>,
 ) -> Result<Piece<S::Notes>> {
-    let mut walk = segment.walk_in(from, std::mem::take(buffer))?;
+    let mut walk = segment.walk_in(from, limit, std::mem::take(buffer))?;
     let piece = fill(survey, segment, &mut walk, limit);
     *buffer = walk.into_buffer();
     piece
@@ -138,7 +138,7 @@ pub(crate) fn find<S: Survey>(
     limit: u32,
     buffer: &mut Vec<u8>,
 ) -> Result<Option<Piece<S::Notes>>> {
-    let mut walk = segment.walk_in(from, std::mem::take(buffer))?;
+    let mut walk = segment.walk_in(from, limit, std::mem::take(buffer))?;
     let piece = match walk.find(SEARCH_MAX_BYTES) {
         Ok(true) => fill(survey, segment, &mut walk, limit).map(Some),
         Ok(false) => Ok(None),

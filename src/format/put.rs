@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::bytes::{Cursor, put_leb};
 use super::types;
 use crate::error::Damage;
-use crate::id::{CommitId, DictionaryId, Key, ObjectKey};
+use crate::id::{CommitId, DictionaryId, Key, ObjectKey, kinds, split_canonical};
 use crate::limits::{FILE_MAX_BYTES, NAME_MAX_BYTES};
 
 /// What a PUT holds.
@@ -313,6 +313,26 @@ pub fn key_fits(key: &Key, name: &[u8]) -> bool {
     key.is_run() || ObjectKey::of(name) == key.object
 }
 
+/// The same for many names: keeps the hash of the last type, which costs more than all else.
+#[derive(Debug, Default)]
+pub struct NamedKeys {
+    kind: Vec<u8>,
+    hash: [u8; 8],
+}
+
+impl NamedKeys {
+    /// Tells whether a key may be that of `name`.
+    pub fn fits(&mut self, key: &Key, name: &[u8]) -> bool {
+        let Some((kind, uuid)) = split_canonical(name).filter(|_| !key.is_run()) else {
+            return key_fits(key, name);
+        };
+        if kind != self.kind {
+            (self.kind, self.hash) = (kind.to_vec(), kinds::hash_of(kind).0);
+        }
+        key.object.0.split_first_chunk() == Some((uuid.as_bytes(), &self.hash))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -346,6 +366,11 @@ mod tests {
             assert_eq!(read.name(&key).unwrap(), name);
             assert!(read.is_named(name));
             assert!(!read.is_named(b"other"));
+            let mut keys = NamedKeys::default();
+            for (other, fits) in [(name, true), (explicit, name == explicit), (b"other", false), (name, true)]
+            {
+                assert_eq!((keys.fits(&key, other), key_fits(&key, other)), (fits, fits));
+            }
         }
     }
 

@@ -6,7 +6,10 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::format::index::{Packed, Slot};
+use crate::format::index::{
+    BUCKET_BYTES, BUCKETS_PER_PAGE, LIST_ITEM_BYTES, LIST_ITEMS_PER_PAGE, Packed, Slot, home_bucket,
+    read_bucket,
+};
 use crate::id::{RunKey, SegmentId};
 
 use super::probe::Probe;
@@ -22,6 +25,12 @@ pub struct Within {
 }
 
 impl Within {
+    /// Tells whether the file has the run.
+    #[inline]
+    pub fn is_there(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
     #[inline]
     fn is_at(&self, at: Packed, offset: u32) -> bool {
         at.offset() == offset && Some(at.ordinal()) == self.ordinal
@@ -55,6 +64,27 @@ impl<B: AsRef<[u8]>> Index<B> {
         Ok(Within { entries, ordinal })
     }
 
+    /// Tells whether the file has the record at an offset as the only one of its object, in the bucket where a search for it
+    /// begins: so it is with most, and this takes one comparison. Where it does not say so, [`names`](Index::names) has the answer.
+    #[inline]
+    pub fn names_at_home(&self, hash: u64, within: &Within, offset: u32) -> bool {
+        let Some(ordinal) = within.ordinal.filter(|_| within.is_there()) else { return false };
+        let slot = Slot::One(Packed::new(ordinal, offset, 0)).encode(hash);
+        let bucket = home_bucket(hash, self.header.counts.home_buckets);
+        let bytes = self.pages.item::<BUCKET_BYTES, BUCKETS_PER_PAGE>(self.sections.buckets, bucket.into());
+        bytes.is_ok_and(|bytes| read_bucket(bytes).contains(&slot))
+    }
+
+    /// Returns the front of the list that [`names`](Index::names) will look into, to be prefetched. Not verified.
+    pub fn list_to_come(&self, hash: u64) -> &[u8] {
+        match Probe::new(self, hash).next() {
+            Ok(Some(Slot::List(first))) => {
+                self.pages.unverified::<LIST_ITEM_BYTES, LIST_ITEMS_PER_PAGE>(self.sections.lists, first)
+            }
+            Ok(Some(Slot::One(_)) | None) | Err(_) => &[],
+        }
+    }
+
     /// Tells what the file has for the record at an offset, whose object has this hash. O(1) expected. Faster for who asked for
     /// the [bucket](Index::bucket_of) before.
     ///
@@ -62,7 +92,7 @@ impl<B: AsRef<[u8]>> Index<B> {
     /// `Damaged`.
     #[inline]
     pub fn names(&self, hash: u64, within: &Within, offset: u32) -> Result<Names> {
-        if within.entries.is_empty() {
+        if !within.is_there() {
             return Ok(Names::Nothing);
         }
         let mut probe = Probe::new(self, hash);

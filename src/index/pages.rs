@@ -93,6 +93,27 @@ impl<B: AsRef<[u8]>> Pages<B> {
         item.unwrap_or_else(|| Err(self.beyond(section, index)))
     }
 
+    /// Returns the items of a section from the `index`-th one to the last of its page: at least one.
+    ///
+    /// # Errors
+    /// `Damaged` with the page's place.
+    pub(super) fn items<const N: usize, const PER_PAGE: u32>(
+        &self,
+        section: Section,
+        index: u64,
+    ) -> Result<&[[u8; N]]> {
+        let per_page = NonZeroU64::from(NonZeroU32::new(PER_PAGE).unwrap_or(NonZeroU32::MIN));
+        let page = u32::try_from(index / per_page).ok().and_then(|page| page.checked_add(section.first));
+        let (Some(page), true) = (page, index < section.count) else {
+            return Err(self.beyond(section, index));
+        };
+        let (items, _) = self.page(page)?.as_chunks();
+        let in_page = usize::try_from(PER_PAGE).unwrap_or(0);
+        let from = usize::try_from(index % per_page).unwrap_or(usize::MAX);
+        let items = items.get(from..in_page).filter(|items| !items.is_empty());
+        items.ok_or_else(|| self.beyond(section, index))
+    }
+
     /// Returns the bytes of the `index`-th item of a section, whose page need not hold; nothing if there is none.
     #[inline]
     pub(super) fn unverified<const N: usize, const PER_PAGE: u32>(

@@ -131,8 +131,7 @@ impl<B: AsRef<[u8]>> Index<B> {
             let Ok((start, end)) = self.range_of(index) else { continue };
             let mut snapshots = 0u64;
             let mut before: Option<RawEntry> = None;
-            for number in start..end.min(self.header.counts.entries) {
-                let entry = self.raw_entry(number)?;
+            self.each_raw_entry(start..end.min(self.header.counts.entries), |number, entry| {
                 let flags = EntryFlags::from_bits(entry.at);
                 let order = |each: RawEntry| (each.hash, each.at.bare());
                 if before.is_some_and(|before| order(before) >= order(entry)) {
@@ -148,7 +147,8 @@ impl<B: AsRef<[u8]>> Index<B> {
                 };
                 *sum = sum.saturating_add(1);
                 before = Some(entry);
-            }
+                Ok(())
+            })?;
             if is_base && snapshots != u64::from(self.raw_run(index)?.snapshots) {
                 report(self.wrong_run(index, "live snapshots of a run"))?;
             }

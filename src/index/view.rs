@@ -1,6 +1,7 @@
 //! An index file as it is used: opened in O(1), read in place.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::error::{Damage, Error, Place, Result};
@@ -205,6 +206,23 @@ impl<B: AsRef<[u8]>> Index<B> {
     pub(super) fn raw_entry(&self, number: u32) -> Result<RawEntry> {
         let bytes = self.pages.item::<ENTRY_BYTES, ENTRIES_PER_PAGE>(self.sections.entries, number.into())?;
         Ok(RawEntry::decode(bytes))
+    }
+
+    /// Hands out entries with their numbers, a page at a time: for who wants many.
+    pub(super) fn each_raw_entry(
+        &self,
+        numbers: Range<u32>,
+        mut each: impl FnMut(u32, RawEntry) -> Result<()>,
+    ) -> Result<()> {
+        let mut rest = numbers;
+        while !rest.is_empty() {
+            let first = rest.start.into();
+            let items = self.pages.items::<ENTRY_BYTES, ENTRIES_PER_PAGE>(self.sections.entries, first)?;
+            for (bytes, number) in items.iter().zip(&mut rest) {
+                each(number, RawEntry::decode(bytes))?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns a row of the runs section.

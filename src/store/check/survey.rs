@@ -5,17 +5,20 @@ use std::borrow::Cow;
 use super::finding::{Finding, RecordKind, RecordReport};
 use super::options::{Judge, Judgement, Level, Remark};
 use crate::error::{Damage, Error, Place, Result};
-use crate::format::put::{self, PutKind};
+use crate::format::put::{self, NamedKeys, PutKind};
 use crate::format::record::{HEAD_LEN, Head, Tag};
 use crate::format::segment::file_name;
 use crate::id::{CommitId, Key, Location, RunKey, SegmentId};
-use crate::index::{Names, Within, hash_key};
+use crate::index::hash_key;
 use crate::progress::Stop;
 use crate::segment::{Dictionary, Record, Walk};
 use crate::store::Snapshot;
 use crate::store::log::{Notes, Survey};
 use crate::store::state::State;
-use crate::vfs::{Soon, prefetch};
+
+use newest::{Newest, Numbers};
+
+mod newest;
 
 /// Records that wait before they are held against the index: by then the lines of memory that they were asked for are there.
 const BATCH: usize = 32;
@@ -80,14 +83,7 @@ pub(super) struct Noted {
     pub(super) told: Vec<Told>,
     queue: Vec<Seen>,
     within: Option<Numbers>,
-}
-
-/// The run and the segment of the last record, and how each layer numbers them: neighbours in the log mostly share both.
-#[derive(Debug)]
-struct Numbers {
-    run: RunKey,
-    segment: SegmentId,
-    layers: Vec<Within>,
+    keys: NamedKeys,
 }
 
 impl Notes for Noted {
@@ -107,6 +103,8 @@ struct Seen {
     /// The object's hash in the index.
     hash: u64,
     txn: CommitId,
+    /// The index has it as the newest of its key. `false`: that is not known yet.
+    is_newest: bool,
     rare: Option<Box<Rare>>,
 }
 
@@ -123,18 +121,6 @@ impl Seen {
     }
 }
 
-/// What a record is to its key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Newest {
-    This,
-    /// A later one is.
-    Later,
-    /// The index has an older one, or none.
-    Missed(&'static str),
-    /// The index cannot say.
-    Unknown,
-}
-
 /// Looks at records.
 pub(super) struct Inspect<'i> {
     /// With segments that are not mapped: an error of the disk must be an error here.
@@ -149,31 +135,25 @@ pub(super) struct Inspect<'i> {
 impl Survey for Inspect<'_> {
     type Notes = Noted;
 
+    #[inline]
     fn record(&self, walk: &mut Walk<'_>, at: Location, head: &Head, notes: &mut Noted) -> Result<()> {
         notes.segment = Some(at.segment);
         notes.counts.records = notes.counts.records.saturating_add(1);
-        let mut seen = self.seen(at, head);
-        let good = match walk.verify(at.offset, head)? {
-            Ok(()) => self.decode(walk, head, &mut seen)?,
-            bad => bad,
-        };
-        if let Err(damage) = &good {
-            seen.damaged(damage.clone());
-            seen.kind = kind_of(walk, at, head)?;
-        }
         if head.tag == Tag::Dictionary {
-            if let Some(damage) = seen.rare.and_then(|rare| rare.damage) {
-                notes.counts.bad = notes.counts.bad.saturating_add(1);
-                notes.told.push(Told::Finding(Box::new(about_dictionary(at, head.size, damage))));
-            }
-            return Ok(());
+            return dictionary(walk, at, head, notes);
         }
-        if self.level == Level::Content && seen.kind == Some(PutKind::Snapshot) && good.is_ok() {
+        let mut seen = self.seen(at, head);
+        let damage = match walk.verify(at.offset, head)? {
+            Ok(()) => self.decode(walk, head, &mut seen, &mut notes.keys)?.err(),
+            Err(damage) => Some(damage),
+        };
+        if let Some(damage) = damage {
+            seen.damaged(damage);
+            seen.kind = kind_of(walk, at, head)?;
+        } else if self.level == Level::Content && seen.kind == Some(PutKind::Snapshot) {
             return self.judge(walk, head, seen, notes);
         }
-        for layer in &self.state.layers {
-            prefetch(layer.bucket_of(seen.hash), Soon::Next);
-        }
+        self.ask(&seen, &mut notes.within);
         notes.queue.push(seen);
         if notes.queue.len() >= BATCH { self.compare(notes) } else { Ok(()) }
     }
@@ -206,15 +186,17 @@ impl Inspect<'_> {
     fn seen(&self, at: Location, head: &Head) -> Seen {
         let (key, size, tag) = (head.key(), head.size, head.tag);
         let hash = hash_key(&key.object, self.state.overlay.seed());
-        Seen { at, key, size, tag, kind: None, hash, txn: CommitId(0), rare: None }
+        Seen { at, key, size, tag, kind: None, hash, txn: CommitId(0), is_newest: false, rare: None }
     }
 
     /// Decodes what a record holds, as strictly as every reader does.
+    #[inline]
     fn decode(
         &self,
         walk: &mut Walk<'_>,
         head: &Head,
         seen: &mut Seen,
+        keys: &mut NamedKeys,
     ) -> Result<std::result::Result<(), Damage>> {
         let dictionary = walk.dictionary();
         let data = walk.data(seen.at.offset, head)?;
@@ -223,7 +205,7 @@ impl Inspect<'_> {
                 let key = &seen.key;
                 put.fits(key, dictionary)?;
                 match put.name {
-                    Some(name) if !put::key_fits(key, name) => return Err(Damage::WrongRecord),
+                    Some(name) if !keys.fits(key, name) => return Err(Damage::WrongRecord),
                     None if !put::has_implied_name(key) => {
                         return Err(Damage::Field { what: "implied name", value: 0 });
                     }
@@ -237,11 +219,7 @@ impl Inspect<'_> {
                 Ok(())
             }),
             Tag::Delete => put::decode_delete(data).map(|(_, commit)| seen.txn = commit),
-            Tag::Dictionary => Dictionary::unpack(data).and_then(|dictionary| {
-                let named = head.key.first_chunk::<16>() == Some(&dictionary.id().0);
-                if named { Ok(()) } else { Err(Damage::WrongRecord) }
-            }),
-            Tag::Commit => Ok(()),
+            Tag::Dictionary | Tag::Commit => Ok(()),
         })
     }
 
@@ -279,55 +257,15 @@ impl Inspect<'_> {
     fn compare(&self, notes: &mut Noted) -> Result<()> {
         let mut queue = std::mem::take(&mut notes.queue);
         for seen in &mut queue {
+            seen.is_newest = self.is_newest(seen, &mut notes.within);
+        }
+        for seen in &mut queue {
             let newest = self.newest(seen, &mut notes.within)?;
             self.note(seen, newest, notes);
         }
         queue.clear();
         notes.queue = queue;
         Ok(())
-    }
-
-    fn newest(&self, seen: &Seen, within: &mut Option<Numbers>) -> Result<Newest> {
-        match self.find(seen, within) {
-            // The page was reported when the index was verified.
-            Err(Error::Damaged { .. }) => Ok(Newest::Unknown),
-            newest => newest,
-        }
-    }
-
-    fn find(&self, seen: &Seen, within: &mut Option<Numbers>) -> Result<Newest> {
-        let (state, key, at) = (self.state, &seen.key, seen.at);
-        let known = |found: Option<Location>| match found {
-            Some(found) if found == at => Newest::This,
-            Some(found) if found > at => Newest::Later,
-            Some(_) => Newest::Missed("it knows an older record"),
-            None => Newest::Missed("it lacks this record"),
-        };
-        if key.is_run() {
-            return Ok(known(state.run_row(key.run)?.and_then(|row| row.at)));
-        }
-        if !state.overlay.is_empty()
-            && let Some(entry) = state.overlay.get(key)
-        {
-            return Ok(known(Some(entry.at)));
-        }
-        let numbers = match within {
-            Some(numbers) if (numbers.run, numbers.segment) == (key.run, at.segment) => numbers,
-            _ => {
-                let layers: Result<Vec<_>> =
-                    state.layers.iter().map(|layer| layer.within(key.run, at.segment)).collect();
-                within.insert(Numbers { run: key.run, segment: at.segment, layers: layers? })
-            }
-        };
-        for (layer, within) in state.layers.iter().zip(&numbers.layers) {
-            match layer.names(seen.hash, within, at.offset)? {
-                Names::Nothing => {}
-                Names::This => return Ok(Newest::This),
-                // Whose it is, only a lookup can say.
-                Names::Other => return Ok(known(state.find(key)?.map(|found| found.at))),
-            }
-        }
-        Ok(known(None))
     }
 
     /// Counts a record, and notes what there is to tell.
@@ -368,6 +306,23 @@ impl Inspect<'_> {
             notes.told.push(Told::Record(RecordReport { at, len, key, name, kind, txn, live, good }));
         }
     }
+}
+
+/// Verifies a dictionary, which is nobody's newest.
+#[cold]
+fn dictionary(walk: &mut Walk<'_>, at: Location, head: &Head, notes: &mut Noted) -> Result<()> {
+    let good = match walk.verify(at.offset, head)? {
+        Ok(()) => Dictionary::unpack(walk.data(at.offset, head)?).and_then(|dictionary| {
+            let named = head.key.first_chunk::<16>() == Some(&dictionary.id().0);
+            if named { Ok(()) } else { Err(Damage::WrongRecord) }
+        }),
+        bad => bad,
+    };
+    if let Err(damage) = good {
+        notes.counts.bad = notes.counts.bad.saturating_add(1);
+        notes.told.push(Told::Finding(Box::new(about_dictionary(at, head.size, damage))));
+    }
+    Ok(())
 }
 
 /// What a damaged record holds, as its first bytes have it.

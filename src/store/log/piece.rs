@@ -165,7 +165,9 @@ fn fill<S: Survey>(
                 let at = Location { segment: segment.id(), offset };
                 match head.tag {
                     Tag::Put | Tag::Delete => {
-                        batch.heads.add(walk.bytes(offset, HEAD_BYTES)?);
+                        if let Some(head) = walk.bytes(offset, HEAD_BYTES)?.first_chunk() {
+                            batch.heads.add(head);
+                        }
                         survey.record(walk, at, &head, &mut batch.notes)?;
                         batch.first = batch.first.or(Some(offset));
                         batch.count = batch.count.saturating_add(1);

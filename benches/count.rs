@@ -1,6 +1,6 @@
 //! One hot path, as often as asked for, and nothing else that depends on how often: what `tools/count.sh` runs under callgrind.
 //!
-//! usage: count PATH TIMES    (PATH: lookup, absent, batch, encode, decode)
+//! usage: count PATH TIMES    (PATH: lookup, absent, batch, encode, decode, check)
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 #![expect(
@@ -16,8 +16,10 @@ use stix_store::format::crc::Binding;
 use stix_store::format::put::{self, Codec, PutData};
 use stix_store::format::record::{self, HEAD_BYTES, Tag, key_bytes};
 use stix_store::id::{DictionaryId, SegmentId};
+use stix_store::progress::Stop;
 use stix_store::store::PutKind;
-use stix_store::vfs::mem::Mem;
+use stix_store::store::check::{CheckOptions, CheckSink, Finding, SegmentReport, check};
+use stix_store::vfs::{ReadVfs, mem::Mem};
 use stix_store::{
     Body, CommitId, Compression, CreateOptions, Instant, Key, ObjectKey, Put, RunKey, Store, StoreId, View,
     When, WriterOptions,
@@ -32,7 +34,7 @@ fn id(number: u64) -> String {
 }
 
 /// A closed store, uncompressed, in memory: one segment that counts as mapped, one index file.
-fn view() -> View {
+fn files() -> Mem {
     let options =
         CreateOptions { compression: Compression::None, store_id: Some(STORE), ..CreateOptions::default() };
     let mem = Mem::new();
@@ -47,7 +49,32 @@ fn view() -> View {
     }
     writer.commit().unwrap();
     writer.close().unwrap();
-    Store::open_on(Arc::new(mem)).unwrap().view()
+    mem
+}
+
+fn view() -> View {
+    Store::open_on(Arc::new(files())).unwrap().view()
+}
+
+struct Quiet;
+
+impl CheckSink for Quiet {
+    fn finding(&mut self, finding: &Finding) -> stix_store::Result<()> {
+        panic!("{}", finding.detail)
+    }
+
+    fn segment(&mut self, _: &SegmentReport) -> stix_store::Result<()> {
+        Ok(())
+    }
+}
+
+/// As many records as asked for, and of what a check does once a thousandth each.
+fn checks(times: usize) {
+    let vfs: Arc<dyn ReadVfs> = Arc::new(files());
+    let options = CheckOptions { jobs: 1, ..CheckOptions::default() };
+    for _ in (0..times).step_by(usize::try_from(SNAPSHOTS).unwrap()) {
+        black_box(check(&vfs, &options, &mut Quiet, &Stop::default()).unwrap());
+    }
 }
 
 fn lookups(times: usize, first: u64) {
@@ -105,6 +132,7 @@ fn main() {
         "lookup" => lookups(times, 0),
         "absent" => lookups(times, SNAPSHOTS),
         "batch" => batches(times),
+        "check" => checks(times),
         "encode" => (0..times).for_each(|_| drop(black_box(encode(&key, name.as_bytes(), black_box(&body))))),
         "decode" => {
             let bytes = encode(&key, name.as_bytes(), &body);

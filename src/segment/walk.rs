@@ -107,13 +107,14 @@ impl<'f> Walk<'f> {
         if offset >= self.len {
             return Ok(None);
         }
-        let left = self.len.saturating_sub(offset);
-        match self.head(offset)? {
-            Ok(head) if head.size <= left => {
+        let bindings = self.bindings;
+        match bindings.decode_head(self.bytes(offset, HEAD_BYTES)?, offset) {
+            Ok((head, binding)) if head.size <= self.len.saturating_sub(offset) => {
                 self.next = offset.saturating_add(head.size);
+                self.binding = Some(binding);
                 Ok(Some(Step::Record { offset, head }))
             }
-            Ok(head) => {
+            Ok((head, _)) => {
                 let expect = u64::from(offset).saturating_add(head.size.into());
                 self.gap(offset, Damage::Truncated { expect, actual: self.len.into() })
             }
@@ -123,6 +124,7 @@ impl<'f> Walk<'f> {
 
     #[cold]
     fn gap(&mut self, offset: u32, damage: Damage) -> Result<Option<Step>> {
+        self.binding = None;
         self.next = self.search(offset.saturating_add(1), self.len)?;
         Ok(Some(Step::Gap { offset, len: self.next.saturating_sub(offset), damage }))
     }
@@ -187,15 +189,6 @@ impl<'f> Walk<'f> {
     #[inline]
     pub fn dictionary(&self) -> DictionaryId {
         self.binding.map_or(DictionaryId::NONE, |binding| self.bindings.dictionary_of(binding))
-    }
-
-    #[inline]
-    fn head(&mut self, offset: u32) -> Result<std::result::Result<Head, Damage>> {
-        let bindings = self.bindings;
-        let bytes = self.bytes(offset, HEAD_BYTES)?;
-        let decoded = bindings.decode_head(bytes, offset);
-        self.binding = decoded.as_ref().ok().map(|(_, binding)| *binding);
-        Ok(decoded.map(|(head, _)| head))
     }
 
     /// Finds the first offset in `from..until` where a head holds, or returns `until`.

@@ -260,7 +260,7 @@ impl Inspect<'_> {
             seen.is_newest = self.is_newest(seen, &mut notes.within);
         }
         for seen in &mut queue {
-            let newest = self.newest(seen, &mut notes.within)?;
+            let newest = if seen.is_newest { Newest::This } else { self.newest(seen, &mut notes.within)? };
             self.note(seen, newest, notes);
         }
         queue.clear();
@@ -269,9 +269,11 @@ impl Inspect<'_> {
     }
 
     /// Counts a record, and notes what there is to tell.
+    #[inline]
     fn note(&self, seen: &mut Seen, newest: Newest, notes: &mut Noted) {
         let add = |counter: &mut u64| *counter = counter.saturating_add(1);
         let (is_this, is_run) = (newest == Newest::This, seen.key.is_run());
+        let good = seen.rare.as_ref().is_none_or(|rare| rare.damage.is_none());
         let counts = &mut notes.counts;
         match newest {
             Newest::This if is_run && seen.tag == Tag::Delete => {}
@@ -286,24 +288,41 @@ impl Inspect<'_> {
         if is_this && seen.kind.is_some() {
             add(&mut counts.live);
         }
-        let rare = seen.rare.take().map(|rare| *rare).unwrap_or_default();
-        let good = rare.damage.is_none();
         if is_this && good && seen.kind == Some(PutKind::Snapshot) {
             add(&mut counts.ok);
         }
-        if let Some(damage) = rare.damage {
-            add(&mut counts.bad);
-            let live = (newest != Newest::Unknown).then_some(is_this);
+        if !good || self.records || matches!(newest, Newest::Missed(_)) {
+            self.tell(seen, newest, notes);
+        }
+    }
+
+    /// Notes what there is to tell of a record.
+    #[cold]
+    fn tell(&self, seen: &mut Seen, newest: Newest, notes: &mut Noted) {
+        let Rare { damage, name } = seen.rare.take().map(|rare| *rare).unwrap_or_default();
+        let (is_this, good) = (newest == Newest::This, damage.is_none());
+        let mut find = |damage: Damage, live: Option<bool>| {
+            notes.counts.bad = notes.counts.bad.saturating_add(1);
             notes.told.push(Told::Finding(Box::new(about(seen, damage, live))));
+        };
+        if let Some(damage) = damage {
+            find(damage, (newest != Newest::Unknown).then_some(is_this));
         }
         if let Newest::Missed(what) = newest {
-            add(&mut counts.bad);
-            notes.told.push(Told::Finding(Box::new(about(seen, Damage::Index { what }, Some(true)))));
+            find(Damage::Index { what }, Some(true));
         }
         if self.records {
             let Seen { at, key, size: len, kind, txn, .. } = *seen;
-            let (live, name) = (is_this, rare.name);
-            notes.told.push(Told::Record(RecordReport { at, len, key, name, kind, txn, live, good }));
+            notes.told.push(Told::Record(RecordReport {
+                at,
+                len,
+                key,
+                name,
+                kind,
+                txn,
+                live: is_this,
+                good,
+            }));
         }
     }
 }

@@ -158,27 +158,29 @@ fn fill<S: Survey>(
     let mut piece = Piece { start, end: start, events: Vec::new() };
     let mut batch = Batch::default();
     while walk.position() < limit {
-        let Some(step) = walk.step()? else { break };
-        let event = match step {
-            Step::Gap { offset, len, damage } => Event::Gap { offset, len, damage },
-            Step::Record { offset, head } => {
+        // A head stays where it was read to: to move it costs as much as to check it.
+        let event = match walk.step() {
+            Err(error) => return Err(error),
+            Ok(None) => break,
+            Ok(Some(Step::Gap { offset, len, damage })) => Event::Gap { offset, len, damage },
+            Ok(Some(Step::Record { offset, ref head })) => {
                 let at = Location { segment: segment.id(), offset };
                 match head.tag {
                     Tag::Put | Tag::Delete => {
                         if let Some(head) = walk.bytes(offset, HEAD_BYTES)?.first_chunk() {
                             batch.heads.add(head);
                         }
-                        survey.record(walk, at, &head, &mut batch.notes)?;
+                        survey.record(walk, at, head, &mut batch.notes)?;
                         batch.first = batch.first.or(Some(offset));
                         batch.count = batch.count.saturating_add(1);
                         continue;
                     }
                     Tag::Dictionary => {
-                        survey.record(walk, at, &head, &mut batch.notes)?;
+                        survey.record(walk, at, head, &mut batch.notes)?;
                         continue;
                     }
-                    Tag::Commit => match read_commit(walk, offset, &head)? {
-                        Ok(commit) => Event::Commit { offset, head, commit },
+                    Tag::Commit => match read_commit(walk, offset, head)? {
+                        Ok(commit) => Event::Commit { offset, head: *head, commit },
                         Err(damage) => Event::Gap { offset, len: head.size, damage },
                     },
                 }

@@ -79,11 +79,8 @@ impl Inspect<'_> {
         Ok(Numbers { run, segment, layers, first })
     }
 
-    #[inline]
+    /// Tells what a record is to its key.
     pub(super) fn newest(&self, seen: &Seen, within: &mut Option<Numbers>) -> Result<Newest> {
-        if seen.is_newest {
-            return Ok(Newest::This);
-        }
         match self.find(seen, within) {
             // The page was reported when the index was verified.
             Err(Error::Damaged { .. }) => Ok(Newest::Unknown),

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::id::{Location, RunKey, SegmentId};
 use crate::index::{Names, Within};
 use crate::store::state::IndexFile;
-use crate::vfs::prefetch;
+use crate::vfs::{Soon, prefetch};
 
 /// What a record is to its key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Inspect<'_> {
     #[inline]
     pub(super) fn ask(&self, seen: &Seen, within: &mut Option<Numbers>) {
         if let Some((layer, _)) = self.first(seen, within) {
-            prefetch(layer.bucket_of(seen.hash));
+            prefetch(layer.bucket_of(seen.hash), Soon::Next);
         }
     }
 
@@ -45,7 +45,7 @@ impl Inspect<'_> {
         let Some((layer, within)) = self.first(seen, within) else { return false };
         let is_newest = layer.names_at_home(seen.hash, within, seen.at.offset);
         if !is_newest {
-            prefetch(layer.list_to_come(seen.hash));
+            prefetch(layer.list_to_come(seen.hash), Soon::Next);
         }
         is_newest
     }

@@ -58,10 +58,35 @@ impl<B: AsRef<[u8]>> Index<B> {
             Some((row, _)) => self.range_of(row).map(|(start, end)| start..end)?,
             None => 0..0,
         };
+        let ordinal = self.find_segment(segment)?.map(|(ordinal, _)| ordinal);
+        Ok(Within { entries, ordinal })
+    }
+
+    /// Tells whether the file knows a segment. O(log segments).
+    ///
+    /// # Errors
+    /// `Damaged`.
+    pub fn has_segment(&self, segment: SegmentId) -> Result<bool> {
+        Ok(self.find_segment(segment)?.is_some())
+    }
+
+    /// Returns how long a segment was when it was sealed, if the file knows that. O(log segments).
+    ///
+    /// # Errors
+    /// `Damaged`.
+    pub fn segment_len(&self, segment: SegmentId) -> Result<Option<u32>> {
+        Ok(self.find_segment(segment)?.map(|(_, len)| len).filter(|len| *len != 0))
+    }
+
+    /// Returns a segment's row and the length there.
+    fn find_segment(&self, segment: SegmentId) -> Result<Option<(u32, u32)>> {
         let segments = self.header.counts.segments;
         let at = partition(0, segments, |ordinal| Ok(self.segment(ordinal)?.0 < segment))?;
-        let ordinal = (at < segments && self.segment(at)?.0 == segment).then_some(at);
-        Ok(Within { entries, ordinal })
+        if at >= segments {
+            return Ok(None);
+        }
+        let (found, len) = self.segment(at)?;
+        Ok((found == segment).then_some((at, len)))
     }
 
     /// Tells whether the file has the record at an offset as the only one of its object, in the bucket where a search for it

@@ -166,6 +166,14 @@ fn runs_keep_their_rows_and_empty_ones_too() {
     let segments: Vec<_> = index.segments().collect::<Result<_>>().expect("intact");
     let expect = [(SegmentId(7), Some(1000)), (SegmentId(8), Some(50)), (SegmentId(9), None)];
     assert_eq!(segments, expect);
+    for (segment, len) in expect {
+        assert!(index.has_segment(segment).expect("intact"));
+        assert_eq!(index.segment_len(segment).expect("intact"), len);
+    }
+    for absent in [6, 10].map(SegmentId) {
+        assert!(!index.has_segment(absent).expect("intact"));
+        assert_eq!(index.segment_len(absent).expect("intact"), None);
+    }
     assert_eq!(problems(&index).len(), 0);
 }
 

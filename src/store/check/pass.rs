@@ -154,11 +154,8 @@ impl<'p, 'r> Pass<'p, 'r> {
     fn end_if_shorter(&self, id: SegmentId, len: Option<u64>) -> Option<u32> {
         let newest = self.state.layers.first()?;
         let covered = newest.covered();
-        let known = if covered.at.segment == id {
-            Some(covered.end)
-        } else {
-            newest.segments().flatten().find(|(of, _)| *of == id).and_then(|(_, len)| len)
-        };
+        let known =
+            if covered.at.segment == id { Some(covered.end) } else { newest.segment_len(id).ok().flatten() };
         let end = u32::try_from(len?).ok()?;
         (end < known?).then_some(end)
     }

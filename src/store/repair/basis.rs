@@ -48,15 +48,10 @@ pub(super) fn is_unbacked(finding: &Finding) -> bool {
 
 /// Tells whether an index that covers later segments does not have this one: no state does any more.
 pub(super) fn is_left_behind(state: &State, id: SegmentId) -> Result<bool> {
-    let Some(newest) = state.layers.first().filter(|newest| id < newest.covered().next_segment) else {
-        return Ok(false);
-    };
-    for row in newest.segments() {
-        if row?.0 == id {
-            return Ok(false);
-        }
+    match state.layers.first().filter(|newest| id < newest.covered().next_segment) {
+        Some(newest) => Ok(!newest.has_segment(id)?),
+        None => Ok(false),
     }
-    Ok(true)
 }
 
 /// Loads it, without hints: the index is rebuilt, and they with it.

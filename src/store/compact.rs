@@ -271,7 +271,10 @@ impl Writer {
     /// Returns the segment of a segment's predecessor if that is gone while records are lost beyond naming.
     fn absent_before(&self, id: SegmentId) -> Result<Option<SegmentId>> {
         let state = self.state();
-        let Some(segment) = state.segments.get(id)?.filter(|_| state.gaps > 0) else { return Ok(None) };
+        if state.gaps == 0 {
+            return Ok(None);
+        }
+        let Some(segment) = state.segments.get(id)? else { return Ok(None) };
         let Ok(header) = segment.header() else { return Ok(None) };
         let before = header.previous.at.segment;
         let is_known = state.segments.ids().contains(&before) || state.dead.contains(&before);

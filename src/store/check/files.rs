@@ -93,11 +93,13 @@ pub(super) fn missing(
     state: &State,
     report: &mut Report<'_>,
 ) -> Result<()> {
+    if !state.layers.is_empty() {
+        return Ok(());
+    }
     let commit = state.position.link.id;
-    let bytes = match vfs.read(&hints::file_name(commit), hints::HINTS_MAX_BYTES) {
-        Ok(Some(bytes)) if state.layers.is_empty() => bytes,
+    let Ok(Some(bytes)) = vfs.read(&hints::file_name(commit), hints::HINTS_MAX_BYTES) else {
         // What cannot be read proves nothing.
-        Ok(_) | Err(_) => return Ok(()),
+        return Ok(());
     };
     let Ok(hints) = hints::decode(&bytes, store, commit) else { return Ok(()) };
     for id in hints.segments.keys().filter(|id| !hints.dead.contains(id)).map(|id| SegmentId(*id)) {

@@ -156,7 +156,7 @@ pub struct FileRepair {
 pub struct RepairReport {
     /// Damage found before.
     pub damage: u64,
-    /// Segments, ascending.
+    /// Segments, in the order in which they are repaired: where the log ended once, missing ones, then the others; each kind ascending.
     pub segments: Vec<SegmentRepair>,
     /// Other files.
     pub files: Vec<FileRepair>,
@@ -331,7 +331,8 @@ impl Rounds<'_, '_, '_> {
         (self.progress)(&at);
         let mut pending: BTreeSet<SegmentId> =
             plan.salvages.iter().filter(|salvage| !salvage.present).map(|salvage| salvage.segment).collect();
-        // Ascending: what a later segment's header says may be the proof that a transaction of an earlier one counts.
+        // In the order of the plan. Those that are there are ascending: what a later segment's header says may be the proof that
+        // a transaction of an earlier one counts.
         for mut salvage in std::mem::take(&mut plan.salvages) {
             self.stop.check()?;
             pending.remove(&salvage.segment);

@@ -43,7 +43,8 @@ pub(super) struct Plan {
     pub(super) index: Vec<String>,
     /// Whether the index is to be built anew whatever else there is to do.
     pub(super) rebuild: bool,
-    /// Damaged and missing segments, ascending.
+    /// Damaged and missing segments, in the order in which they are to be saved: where a transaction is proven to be gone
+    /// from the end of the log, then missing ones, then those that are there; each kind ascending.
     pub(super) salvages: Vec<Salvage>,
     /// What cannot be repaired.
     pub(super) left: Vec<(Place, String)>,

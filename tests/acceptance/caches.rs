@@ -188,19 +188,25 @@ fn a_segment_that_is_missing_stays_known_through_a_compaction() {
     assert!(losses > 2, "{losses}");
 }
 
-#[test]
-fn a_compaction_leaves_what_tells_of_a_missing_segment_that_no_index_knows() {
-    // [35] again, without an index: that the COMMITs do not follow each other was all that told of a missing segment, and a
-    // compaction of the next one made `check` find nothing.
+/// A store without caches, with a segment for each of these (object, version), of which the second is missing.
+fn without_second(puts: &[(u32, u32)]) -> Mem {
     let (mem, mut session) = session(512, Compression::None);
-    for (number, version) in [(0, 0), (1, 1), (2, 2), (3, 3), (2, 4)] {
-        session.put(number, 1, &body(version, 600)).unwrap();
+    for (number, version) in puts {
+        session.put(*number, 1, &body(*version, 600)).unwrap();
         session.commit().unwrap();
     }
     session.close().unwrap();
     session.leave();
     let mem = without_caches(&mem);
     mem.remove_raw("data/0000000002.seg");
+    mem
+}
+
+#[test]
+fn a_compaction_leaves_what_tells_of_a_missing_segment_that_no_index_knows() {
+    // [35] again, without an index: that the COMMITs do not follow each other was all that told of a missing segment, and a
+    // compaction of the next one made `check` find nothing.
+    let mem = without_second(&[(0, 0), (1, 1), (2, 2), (3, 3), (2, 4)]);
     assert_eq!(read_only(&mem).gaps(), 1);
     let report = compact(&mem, 1);
     assert_eq!(report.damaged.len(), 1, "{report:?}");
@@ -219,15 +225,7 @@ fn a_compaction_leaves_what_tells_of_a_missing_segment_that_no_index_knows() {
 fn a_compaction_of_others_does_not_settle_that_a_segment_is_missing_which_no_index_knows() {
     // Its COMMIT listed the segments without the missing one, as if that had been compacted away: check and repair ended with
     // 0, while all other commands went on warning.
-    let (mem, mut session) = session(512, Compression::None);
-    for (number, version) in [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (4, 5)] {
-        session.put(number, 1, &body(version, 600)).unwrap();
-        session.commit().unwrap();
-    }
-    session.close().unwrap();
-    session.leave();
-    let mem = without_caches(&mem);
-    mem.remove_raw("data/0000000002.seg");
+    let mem = without_second(&[(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (4, 5)]);
     let report = compact(&mem, 1);
     assert_eq!((report.segments.len(), report.damaged.len()), (1, 0), "{report:?}");
     for mem in [&mem, &without_caches(&mem)] {

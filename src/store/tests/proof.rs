@@ -97,6 +97,29 @@ fn hints_or_the_first_page_of_an_index_prove_that_the_newest_segment_is_gone() {
 }
 
 #[test]
+fn the_first_page_of_an_index_proves_that_the_last_commit_is_another_of_its_number() {
+    // The newest segment is that of a copy which went its own way: the log has as many COMMITs as before, and nothing else
+    // tells that the last one is another than that which was acknowledged.
+    let mem = three();
+    let other = copy(&mem);
+    session(&mem, 4, b"mine");
+    session(&other, 7, b"fork");
+    writer(&reopen(&mem)).close().unwrap();
+    let index = name_of(&mem, "index.4");
+    let page = mem.bytes(&index).unwrap()[..4096].to_vec();
+    mem.remove_raw(&name_of(&mem, "hints."));
+    assert!(mem.set_bytes(&index, page));
+    assert!(reopen(&mem).loss().is_none(), "the COMMIT is the one that it names");
+    assert!(mem.set_bytes(&file(4), other.bytes(&file(4)).unwrap()));
+    is_read_only(&mem, "another COMMIT");
+    let found = damage(&mem);
+    assert!(found.iter().any(|one| one.contains("transaction 4 is not in the log")), "{found:?}");
+    assert!(repair(&mem, RepairOptions::default()).has_losses());
+    assert_eq!(damage(&mem), Vec::<String>::new());
+    session(&mem, 5, b"5");
+}
+
+#[test]
 fn hints_prove_that_a_log_ends_too_early_though_no_segment_is_missing() {
     let mem = three();
     let bytes = mem.bytes(&file(2)).unwrap();

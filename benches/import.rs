@@ -20,24 +20,24 @@ mod common {
     #[expect(dead_code, reason = "the benches share it")]
     pub(crate) mod data;
     pub(crate) mod machine;
+    pub(crate) mod reading;
     pub(crate) mod trees;
 }
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, Dir, statat};
 use stix_store::import::{FileReport, ImportOptions, ImportSink, ImportSummary, import};
 use stix_store::progress::Stop;
 use stix_store::{Compression, CreateOptions, Store, StoreId, WriterOptions};
 
 use common::data::{self, Workload};
 use common::machine::{self, fact};
-use common::trees;
+use common::{reading, trees};
 
 const FILES: usize = 20_000;
 /// A file younger than this is read again by a second import.
@@ -64,47 +64,10 @@ fn run(store: &Store, tree: &Path, jobs: usize) -> ImportSummary {
     summary
 }
 
-/// Reads every file as import does, relative to its directory, into one buffer; returns the bytes.
-fn read_directories(directories: &[OwnedFd]) -> u64 {
-    let mut total = 0u64;
-    let mut buffer = vec![0u8; 64 << 10];
-    for directory in directories {
-        for entry in Dir::read_from(directory).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_name().to_bytes().starts_with(b".") {
-                continue;
-            }
-            let file = openat(directory, entry.file_name(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .unwrap();
-            total += File::from(file).read(&mut buffer).unwrap() as u64;
-        }
-    }
-    total
-}
-
-fn open_directories(tree: &Path) -> Vec<OwnedFd> {
-    let root = tree.join("opencti_data");
-    let mut paths: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    paths.iter().map(|path| openat(CWD, path, flags, Mode::empty()).unwrap()).collect()
-}
-
-fn read_floor(tree: &Path, threads: usize) -> u64 {
-    let mut parts: Vec<Vec<OwnedFd>> = (0..threads).map(|_| Vec::new()).collect();
-    for (number, directory) in open_directories(tree).into_iter().enumerate() {
-        parts[number % threads].push(directory);
-    }
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = parts.iter().map(|part| scope.spawn(move || read_directories(part))).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
-    })
-}
-
 /// Lists every directory and asks for the times of each file, as a second import must; returns their bytes.
 fn stat_floor(tree: &Path) -> u64 {
     let mut total = 0u64;
-    for directory in open_directories(tree) {
+    for (_, directory) in reading::directories(tree) {
         for entry in Dir::read_from(&directory).unwrap() {
             let entry = entry.unwrap();
             if !entry.file_name().to_bytes().starts_with(b".") {
@@ -171,7 +134,7 @@ fn main() {
     let tree = dir.path().join("tree");
     trees::write(&tree, &Workload::new(files));
     std::thread::sleep(SETTLED);
-    let bytes = read_floor(&tree, 1);
+    let bytes = reading::total(&tree, 1);
     assert_eq!(stat_floor(&tree), bytes);
     fact("import: bytes of files", &bytes.to_string());
     let mut group = c.benchmark_group("import");
@@ -179,7 +142,8 @@ fn main() {
     group.warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_millis(1));
     let mut read = Duration::ZERO;
     for threads in [1, 2] {
-        read = bench(&mut group, &format!("floor/read {threads}"), || timed(|| read_floor(&tree, threads)));
+        read =
+            bench(&mut group, &format!("floor/read {threads}"), || timed(|| reading::total(&tree, threads)));
     }
     let stat = bench(&mut group, "floor/list and stat", || timed(|| stat_floor(&tree)));
     for (name, compression, goal) in [("none", Compression::None, 2.5), ("zstd", Compression::Zstd, 3.5)] {

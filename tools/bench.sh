@@ -4,8 +4,8 @@
 # smallest and largest of at least five runs, also as target/bench/peers.json and as a page with plots, target/bench/peers.html.
 # usage: tools/bench.sh [NAME...]
 # Takes an hour and 20 GB below $TMPDIR for all; RocksDB's build alone takes 20 minutes and needs libclang (PEERS_FEATURES= leaves
-# it out). PEERS_SIZES=200000 and PEERS_ROUNDS=5 make it shorter. STORE_BENCH_SIZES=10000,1000000 gives `open` other stores,
-# STORE_BENCH_TREE=DIR gives `compress` a tree of your own.
+# it out). PEERS_SIZES=200000 and PEERS_ROUNDS=5 make it shorter; PEERS_IMPORT is the size of the tree that the store and its peers
+# take in. STORE_BENCH_SIZES=10000,1000000 gives `open` other stores, STORE_BENCH_TREE=DIR gives `compress` a tree of your own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 names=("$@")
@@ -19,7 +19,8 @@ peers() {
     # Growth alone: small files, so that ten times as many snapshots fit.
     [ -n "${PEERS_SIZES:-}" ] || target/peers/release/stix-store-peers --sizes 10000000 --payload 64 \
         --only "store,store unverified" --rounds "$rounds" --json "$out/small.json"
-    tools/peers.py "$out"/peers.html "$out"/peers.json $([ -n "${PEERS_SIZES:-}" ] || echo "$out"/small.json)
+    target/peers/release/stix-store-peers --import "${PEERS_IMPORT:-200000}" --rounds "$rounds" --json "$out/import.json"
+    tools/peers.py "$out"/peers.html "$out"/peers.json "$out"/import.json $([ -n "${PEERS_SIZES:-}" ] || echo "$out"/small.json)
 }
 
 for name in "${names[@]}"; do

@@ -12,7 +12,8 @@ import sys
 
 MORE_IS_BETTER = {"scan, MB/s", "check, MB/s"}
 ORDER = ["newest, ns", "by run, ns", "closest later, ns", "batch, ns", "absent, ns", "1 threads, ns", "2 threads, ns", "open, us",
-         "scan, MB/s", "check, MB/s", "load, s", "bytes / files"]
+         "scan, MB/s", "check, MB/s", "load, s", "bytes / files",
+         "import, s", "import, its bytes written, s", "import / floor", "import, bytes / files"]
 COLOURS = ["#1f77b4", "#17becf", "#9467bd", "#d62728", "#ff7f0e", "#8c564b", "#2ca02c", "#7f7f7f", "#bcbd22", "#e377c2", "#000000"]
 
 
@@ -23,6 +24,10 @@ GOALS += [("newest, ns", "store", 2.5, "lmdb"), ("by run, ns", "store", 2.5, "lm
           ("batch, ns", "store unverified", 8, "lmdb"), ("batch, ns", "store", 4, "lmdb"), ("absent, ns", "store", 12, "lmdb"),
           ("open, us", "store", 1, "lmdb"), ("scan, MB/s", "store", 0.8, "floor"), ("check, MB/s", "store", 4, "rocksdb"),
           ("bytes / files", "store zstd", 5, "lmdb")]
+GOALS += [("import, s", own, 1, peer) for own in ("store", "store zstd") for peer in ("lmdb", "redb", "rocksdb", "sqlite")]
+
+# A first import without the time of writing its bytes, to reading every file on two threads: at most.
+IMPORT = [("store", 2.5), ("store zstd", 3.5)]
 
 
 def ratio(what, ours, theirs):
@@ -42,6 +47,10 @@ def goals(figures):
         one, two = (known.get((size, f"{threads} threads, ns", "store")) for threads in (1, 2))
         if one and two:
             yield [size, "two threads", "store", f"{one / two:.2f} x one", "1.9", "met" if one / two >= 1.9 else "MISSED"]
+        for own, most in IMPORT:
+            took = known.get((size, "import / floor", own))
+            if took:
+                yield [size, "import / floor", own, f"{took:.2f} x floor", f"{most} at most", "met" if took <= most else "MISSED"]
         absent = known.get((size, "absent, ns", "store"))
         if absent:
             yield [size, "absent, ns", "store", f"{absent:.0f} ns", "80 at most", "met" if absent <= 80 else "MISSED"]

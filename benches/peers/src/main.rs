@@ -1,19 +1,24 @@
 //! The store beside the best there are: one run, one machine, the same data, the answers of each compared with it first.
 //!
 //! usage: stix-store-peers [--sizes 10000,100000] [--rounds 5] [--only store,lmdb] [--payload BYTES] [--dir DIR] [--json FILE]
+//!        stix-store-peers --import FILES [--rounds 5] [--only store,lmdb] [--dir DIR] [--json FILE]
 //!
 //! Each store is loaded by its fastest bulk path. Then, in every round, every store is asked in turn, so that a noisy neighbour
-//! hits all of them; what is printed is the median of the rounds, with the smallest and the largest.
+//! hits all of them; what is printed is the median of the rounds, with the smallest and the largest. With `--import` a backup tree
+//! of that many files is taken in instead, see `import.rs`.
 
 #[path = "../../common"]
 mod common {
     pub(crate) mod data;
     pub(crate) mod machine;
+    pub(crate) mod reading;
     #[expect(dead_code, reason = "this crate needs its measure of bytes on disk only")]
     pub(crate) mod stores;
+    pub(crate) mod trees;
 }
 mod data;
 mod floors;
+mod import;
 mod measure;
 mod peers;
 
@@ -31,6 +36,7 @@ const QUESTIONS: usize = 200_000;
 
 struct Options {
     sizes: Vec<usize>,
+    import: Option<usize>,
     rounds: usize,
     only: Vec<String>,
     payload: Option<usize>,
@@ -38,9 +44,16 @@ struct Options {
     json: Option<PathBuf>,
 }
 
+impl Options {
+    fn wants(&self, kind: &Kind) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == kind.name)
+    }
+}
+
 fn options() -> Options {
     let mut options = Options {
         sizes: vec![10_000, 100_000, 200_000, 1_000_000],
+        import: None,
         rounds: 5,
         only: Vec::new(),
         payload: None,
@@ -53,6 +66,7 @@ fn options() -> Options {
         let list = || value.split(',').map(str::to_owned);
         match name.as_str() {
             "--sizes" => options.sizes = list().map(|size| size.parse().unwrap()).collect(),
+            "--import" => options.import = Some(value.parse().unwrap()),
             "--rounds" => options.rounds = value.parse().unwrap(),
             "--only" => options.only = list().collect(),
             "--payload" => options.payload = Some(value.parse().unwrap()),
@@ -122,8 +136,7 @@ fn round(kind: &Kind, peer: &dyn Peer, data: &Data, figures: &mut Figures) {
 fn run(size: usize, options: &Options) -> Vec<Value> {
     let data = Data::new(size, QUESTIONS, options.payload);
     let dir = tempfile::tempdir_in(&options.dir).unwrap();
-    let wanted = |kind: &&Kind| options.only.is_empty() || options.only.iter().any(|only| only == kind.name);
-    let kinds: Vec<&Kind> = KINDS.iter().filter(wanted).collect();
+    let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| options.wants(kind)).collect();
     let mut figures = Figures::default();
     let paths: Vec<PathBuf> = kinds.iter().map(|kind| load(kind, dir.path(), &data, &mut figures)).collect();
     let chain = floors::Chain::new(usize::try_from(data.bytes).unwrap().max(1 << 20));
@@ -151,16 +164,20 @@ fn run(size: usize, options: &Options) -> Vec<Value> {
 
 fn main() {
     let options = options();
-    common::machine::say(
-        "peers",
-        &format!(
-            "{:?} snapshots, {} files a run, 5 % of ids with 2 to 5 snapshots, seed 1; {QUESTIONS} random questions of each kind, {} rounds",
-            options.sizes,
-            common::data::FILES_PER_RUN,
-            options.rounds
-        ),
-    );
-    let figures: Vec<Value> = options.sizes.iter().flat_map(|size| run(*size, &options)).collect();
+    let workload =
+        format!("{} files a run, 5 % of ids with 2 to 5 snapshots, seed 1", common::data::FILES_PER_RUN);
+    let figures: Vec<Value> = if let Some(files) = options.import {
+        let what = format!("a tree of {files} files is imported, {workload}; {} rounds", options.rounds);
+        common::machine::say("peers", &what);
+        import::run(files, &options)
+    } else {
+        let (sizes, rounds) = (&options.sizes, options.rounds);
+        let what = format!(
+            "{sizes:?} snapshots, {workload}; {QUESTIONS} random questions of each kind, {rounds} rounds"
+        );
+        common::machine::say("peers", &what);
+        sizes.iter().flat_map(|size| run(*size, &options)).collect()
+    };
     if let Some(path) = &options.json {
         let machine = common::machine::facts();
         let all = json!({ "machine": machine, "payload": options.payload, "figures": figures });

@@ -57,6 +57,8 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// Stores everything in an empty directory. On return it is durable.
     pub(crate) load: fn(&Path, &Data),
+    /// Takes a backup tree (the first path) in by itself. The others are given what was read of it.
+    pub(crate) import: Option<fn(&Path, &Path)>,
     pub(crate) open: fn(&Path) -> Box<dyn Peer>,
     /// Reads what another kind has loaded.
     pub(crate) data_of: Option<&'static str>,
@@ -65,14 +67,18 @@ pub(crate) struct Kind {
 }
 
 const fn kind(name: &'static str, load: fn(&Path, &Data), open: fn(&Path) -> Box<dyn Peer>) -> Kind {
-    Kind { name, load, open, data_of: None, verifies: false }
+    Kind { name, load, import: None, open, data_of: None, verifies: false }
 }
 
 /// All kinds. Ours are first: verified, located only, and compressed.
 pub(crate) const KINDS: &[Kind] = &[
-    Kind { verifies: true, ..kind("store", ours::load_raw, ours::open) },
+    Kind { verifies: true, import: Some(ours::import_raw), ..kind("store", ours::load_raw, ours::open) },
     Kind { data_of: Some("store"), ..kind("store unverified", ours::load_raw, ours::open_unverified) },
-    Kind { verifies: true, ..kind("store zstd", ours::load_zstd, ours::open) },
+    Kind {
+        verifies: true,
+        import: Some(ours::import_zstd),
+        ..kind("store zstd", ours::load_zstd, ours::open)
+    },
     kind("lmdb", lmdb::load, lmdb::open),
     kind("redb", redb_file::load, redb_file::open),
     #[cfg(feature = "rocksdb")]

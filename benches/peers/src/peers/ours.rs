@@ -9,6 +9,7 @@ use stix_store::format::put::{self, Codec};
 use stix_store::format::record::Tag;
 use stix_store::format::segment::parse_file_name;
 use stix_store::id::{Key, Location, SegmentId};
+use stix_store::import::{FileReport, ImportOptions, ImportSink, import};
 use stix_store::index::{FileKind, Found, Index, Likely, RecordKeys};
 use stix_store::progress::Stop;
 use stix_store::segment::{Opened, SegmentRef, Segments, Step};
@@ -22,6 +23,7 @@ use stix_store::{
 
 use super::{Peer, See, Session, last_of};
 use crate::data::{Data, run_name};
+use crate::import::THREADS;
 
 const STORE_ID: StoreId = StoreId([7; 16]);
 /// What import commits at a time.
@@ -36,9 +38,39 @@ pub(super) fn load_zstd(dir: &Path, data: &Data) {
     load(dir, data, Compression::Zstd);
 }
 
-fn load(dir: &Path, data: &Data, compression: Compression) {
+fn create(dir: &Path, compression: Compression) -> Store {
     let options = CreateOptions { compression, store_id: Some(STORE_ID), ..CreateOptions::default() };
-    let store = Store::create(dir.join("store"), &options).unwrap();
+    Store::create(dir.join("store"), &options).unwrap()
+}
+
+struct Quiet;
+
+impl ImportSink for Quiet {
+    fn file(&mut self, _: &FileReport) -> Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) fn import_raw(tree: &Path, dir: &Path) {
+    import_tree(tree, dir, Compression::None);
+}
+
+pub(super) fn import_zstd(tree: &Path, dir: &Path) {
+    import_tree(tree, dir, Compression::Zstd);
+}
+
+/// On two threads, as the tree is read for the others.
+fn import_tree(tree: &Path, dir: &Path, compression: Compression) {
+    let store = create(dir, compression);
+    let mut writer = store.writer(&WriterOptions::default()).unwrap();
+    let options = ImportOptions { jobs: THREADS, ..ImportOptions::default() };
+    let summary = import(tree, &mut writer, &options, &mut Quiet, &Stop::default()).unwrap();
+    assert_eq!((summary.rejected, summary.unchanged), (0, 0));
+    writer.close().unwrap();
+}
+
+fn load(dir: &Path, data: &Data, compression: Compression) {
+    let store = create(dir, compression);
     let mut writer = store.writer(&WriterOptions::default()).unwrap();
     if writer.wants_dictionary() {
         let samples: Vec<&[u8]> =

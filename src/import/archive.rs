@@ -4,6 +4,7 @@ use std::io::Read;
 
 use super::scan::{RunEntry, SUFFIX};
 use super::stream::Pieces;
+use super::target::{Base, Digested, is_long};
 use super::{FileOutcome, reason};
 use crate::error::Result;
 use crate::limits::FILE_MAX_BYTES;
@@ -13,15 +14,15 @@ use crate::vfs::tree::{ArchiveEntry, ArchiveKind, BegunArchive, read_archive};
 /// The directory that holds the run directories.
 const DATA_DIR: &[u8] = b"opencti_data";
 
-/// Reads an archive to its end.
+/// Reads an archive to its end, into a store that held `base` when the import began.
 ///
 /// # Errors
 /// Failures of reading, and of who takes the files. What came before is with them.
-pub(super) fn read(archive: BegunArchive, pieces: &mut Pieces) -> Result<()> {
-    read_archive(archive, &mut |entry, body| take(entry, body, pieces))
+pub(super) fn read(archive: BegunArchive, base: &impl Base, pieces: &mut Pieces) -> Result<()> {
+    read_archive(archive, &mut |entry, body| take(entry, body, base, pieces))
 }
 
-fn take(entry: &ArchiveEntry, body: &mut dyn Read, pieces: &mut Pieces) -> Result<()> {
+fn take(entry: &ArchiveEntry, body: &mut dyn Read, base: &impl Base, pieces: &mut Pieces) -> Result<()> {
     let is_directory = entry.kind == ArchiveKind::Directory;
     let (parts, is_below_data) = below_data(&entry.path);
     let path: Vec<Vec<u8>> = parts.iter().map(|part| part.to_vec()).collect();
@@ -43,7 +44,11 @@ fn take(entry: &ArchiveEntry, body: &mut dyn Read, pieces: &mut Pieces) -> Resul
         ([_, name], Some(_)) if !name.ends_with(SUFFIX) => {
             (reason::NOT_NAMED_JSON, "the name does not end in .json")
         }
-        ([_, _], Some(run)) => return snapshot(entry, body, &run, path, pieces),
+        ([_, name], Some(run)) => {
+            let name = name.strip_suffix(SUFFIX).unwrap_or(name);
+            let look = || base.digest(name, base.run_key(run.at, &run.name)?, entry.len);
+            return snapshot(entry, body, &run, path, &look, pieces);
+        }
         _ => (reason::NOT_A_FILE, "not where a backup tree has its files"),
     };
     pieces.report(FileOutcome::Ignored, path, (code, text.to_owned()))
@@ -59,6 +64,7 @@ fn snapshot(
     body: &mut dyn Read,
     run: &RunEntry,
     path: Vec<Vec<u8>>,
+    look: &dyn Fn() -> Option<Digested>,
     pieces: &mut Pieces,
 ) -> Result<()> {
     let mut rejected = |code, detail: String| {
@@ -71,7 +77,8 @@ fn snapshot(
     if entry.len > FILE_MAX_BYTES {
         return rejected(reason::TOO_LARGE, format!("{} bytes, at most {FILE_MAX_BYTES}", entry.len));
     }
-    let room = pieces.room(entry.len)?;
+    let mut room = pieces.room(entry.len)?;
+    room.stored = is_long(entry.len).then(look).flatten();
     let mut bytes = Vec::with_capacity(usize::try_from(entry.len).unwrap_or(0).min(1 << 20));
     let read = body.take(entry.len).read_to_end(&mut bytes);
     let failed = |error| crate::error::Error::io("read", "the archive", error);

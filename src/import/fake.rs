@@ -9,7 +9,7 @@ use super::gate::Ticket;
 use super::prepare::{Content, Done, Payload, PreparedFile};
 use super::scan::{RunDir, RunEntry, file_name_of};
 use super::seen::SeenRun;
-use super::target::{Base, Compared, Known, Stored, Target, Visit, object_ids};
+use super::target::{Base, Compared, Digested, Known, Stored, Target, Visit, object_ids};
 use super::{FileReport, ImportSink};
 use crate::error::{Error, Result};
 use crate::id::{CommitId, Instant, RunKey};
@@ -188,10 +188,10 @@ impl Base for State {
         }
     }
 
-    fn digest(&self, name: &[u8], run: RunKey, len: u64) -> Option<(Compared, blake3::Hash)> {
+    fn digest(&self, name: &[u8], run: RunKey, len: u64) -> Option<Digested> {
         let (body, _) = self.entries.get(&(run, name.to_vec()))?;
         let compared = self.compare(name, run, None);
-        (u64::try_from(body.len()) == Ok(len)).then(|| (compared, blake3::hash(body)))
+        (u64::try_from(body.len()) == Ok(len)).then(|| Digested { compared, digest: blake3::hash(body) })
     }
 }
 

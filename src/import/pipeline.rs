@@ -116,10 +116,13 @@ fn open(
             return Err(Error::BadInput { what: "mirror".to_owned(), reason });
         }
         Source::Archive(path) => {
-            let input = open_input(&path)?;
-            Stream::start(gate, move |pieces| archive::read(begin_archive(input)?, pieces))?
+            let (input, base) = (open_input(&path)?, target.base.clone());
+            Stream::start(gate, move |pieces| archive::read(begin_archive(input)?, &base, pieces))?
         }
-        Source::Begun(archive) => Stream::start(gate, move |pieces| archive::read(archive, pieces))?,
+        Source::Begun(archive) => {
+            let base = target.base.clone();
+            Stream::start(gate, move |pieces| archive::read(archive, &base, pieces))?
+        }
         Source::Bundles { path, run, at } => {
             let run = RunEntry { at, name: run, warning: None };
             Stream::start(gate, move |pieces| bundles::read(&path, &run, pieces))?

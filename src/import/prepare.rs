@@ -11,7 +11,7 @@ use super::gate::Ticket;
 use super::reason;
 use super::scan::{Arrived, Job, RunDir};
 use super::seen;
-use super::target::{Base, Compared, Known, LONG_BYTES, object_ids};
+use super::target::{Base, Compared, Digested, Known, is_long, object_ids};
 use super::timings::Meter;
 use super::window::Worker;
 use crate::error::Error;
@@ -172,7 +172,7 @@ impl<B: Base> Preparer<B> {
         (self.buffer, file.ticket) = (arrived.bytes, arrived.ticket);
         file.bytes = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
         file.is_repeat = arrived.is_repeat;
-        if let Err(bad) = self.judge(&mut file, run, name, arrived.mtime) {
+        if let Err(bad) = self.judge(&mut file, run, name, arrived.mtime, arrived.stored) {
             file.content = bad;
         }
         self.tidy();
@@ -185,11 +185,12 @@ impl<B: Base> Preparer<B> {
         run: &RunDir,
         name: &[u8],
         mtime: Option<FileTime>,
+        stored: Option<Digested>,
     ) -> Result<(), Content> {
         if let Some(bad) = name_too_long(name) {
             return Err(bad);
         }
-        let compared = self.compare(run, name, true);
+        let compared = self.compare(run, name, stored, true);
         file.known = compared.known;
         // What came before it under its name is not in the state it was compared with.
         if !compared.is_same || file.is_repeat {
@@ -206,12 +207,15 @@ impl<B: Base> Preparer<B> {
         }
     }
 
-    /// Compares what is in the buffer, if anything is, with what the store held.
-    fn compare(&mut self, run: &RunDir, name: &[u8], is_read: bool) -> Compared {
+    /// Compares what is in the buffer, if anything is, with what the store held; `stored` if that was looked at before.
+    fn compare(&mut self, run: &RunDir, name: &[u8], stored: Option<Digested>, is_read: bool) -> Compared {
         let Some(key) = stored_key(&self.base, run) else { return Compared::with(Known::Absent) };
         let begun = self.meter.start();
         let payload = is_read.then_some(self.buffer.as_slice());
-        let compared = self.base.compare(name, key, payload);
+        let compared = match stored {
+            Some(stored) => stored.with(payload),
+            None => self.base.compare(name, key, payload),
+        };
         self.meter.stop(begun, |timings| &mut timings.prefilter);
         compared
     }
@@ -242,21 +246,15 @@ impl<B: Base> Preparer<B> {
                 // Before its bytes are in memory; those of one that is too large never will be.
                 let bytes = Some(opened.info().len).filter(|len| *len <= FILE_MAX_BYTES).unwrap_or(0);
                 file.ticket = admit(bytes.saturating_add(FILE_OVERHEAD_BYTES))?;
-                if bytes >= LONG_BYTES {
-                    stored = stored_key(&self.base, run).and_then(|key| self.base.digest(name, key, bytes));
-                }
+                let key = stored_key(&self.base, run).filter(|_| is_long(bytes));
+                stored = key.and_then(|key| self.base.digest(name, key, bytes));
                 opened.read(&mut self.buffer, FILE_MAX_BYTES)
             }
             Err(error) => Err(error),
         };
         self.meter.stop(begun, |timings| &mut timings.read);
         // Also for a file that cannot be read: what stays in the store keeps its aliases.
-        let compared = match stored {
-            Some((compared, digest)) => {
-                Compared { is_same: read.is_ok() && blake3::hash(&self.buffer) == digest, ..compared }
-            }
-            None => self.compare(run, name, read.is_ok()),
-        };
+        let compared = self.compare(run, name, stored, read.is_ok());
         file.known = compared.known;
         let info = match read {
             Ok(info) => info,

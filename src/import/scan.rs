@@ -13,6 +13,7 @@ use std::vec;
 use super::gate::Ticket;
 use super::reason;
 use super::seen::{Seen, SeenRun};
+use super::target::Digested;
 use super::{FileOutcome, FileReport};
 use crate::error::{Error, Result};
 use crate::id::{Instant, RunKey};
@@ -107,6 +108,8 @@ pub(super) struct Arrived {
     pub(super) mtime: Option<FileTime>,
     /// Whether a file of its name came before.
     pub(super) is_repeat: bool,
+    /// What is stored under its name, if it is long.
+    pub(super) stored: Option<Digested>,
     /// Its bytes in the window.
     pub(super) ticket: Ticket,
 }

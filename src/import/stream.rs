@@ -15,6 +15,7 @@ use super::gate::{Gate, Ticket};
 use super::prepare::FILE_OVERHEAD_BYTES;
 use super::scan::{Arrived, Job, RunDir, RunEntry};
 use super::seen::SeenRun;
+use super::target::Digested;
 use super::window::Feed;
 use super::{FileOutcome, FileReport};
 use crate::error::{Error, Result};
@@ -118,8 +119,11 @@ struct Piece {
     files: Vec<Arrived>,
 }
 
-/// Room in the window for a file about to be read.
-pub(super) struct Room(Ticket);
+/// Room in the window for a file about to be read, and what is stored under its name, if it is long.
+pub(super) struct Room {
+    ticket: Ticket,
+    pub(super) stored: Option<Digested>,
+}
 
 impl Pieces {
     fn new(sender: Sender<Message>, gate: Arc<Gate>) -> Pieces {
@@ -134,11 +138,12 @@ impl Pieces {
     pub(super) fn room(&mut self, bytes: u64) -> Result<Room> {
         let bytes = bytes.saturating_add(FILE_OVERHEAD_BYTES);
         if let Some(ticket) = Gate::try_admit(&self.gate, u64::MAX, bytes) {
-            return Ok(Room(ticket));
+            return Ok(Room { ticket, stored: None });
         }
         // What stands in front of it goes first; once all of that is done it is this one's turn.
         self.flush()?;
-        Gate::admit(&self.gate, self.sent, bytes).map(Room).ok_or(Error::Cancelled)
+        let ticket = Gate::admit(&self.gate, self.sent, bytes).ok_or(Error::Cancelled)?;
+        Ok(Room { ticket, stored: None })
     }
 
     /// A run directory was met.
@@ -165,7 +170,8 @@ impl Pieces {
         let is_repeat = !self.came.insert(self.hasher.hash_one((&piece.entry.name, &file_name)));
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         piece.entries.push(SourceEntry { name: OsString::from_vec(file_name), kind: Kind::File });
-        piece.files.push(Arrived { bytes, mtime, is_repeat, ticket: room.0 });
+        let Room { ticket, stored } = room;
+        piece.files.push(Arrived { bytes, mtime, is_repeat, stored, ticket });
         self.flush_if_full()
     }
 

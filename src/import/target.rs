@@ -9,8 +9,13 @@ use crate::id::{CommitId, Instant, RunKey};
 use crate::snapshot::Meta;
 use crate::store::{Outcome, Put, PutKind, Snapshot, View, Writer};
 
-/// Bytes from which on a file and what is stored of it are not both decoded in memory.
-pub(super) const LONG_BYTES: u64 = 4 << 20;
+/// Bytes from which on a file and what is stored of it are not both in memory.
+const LONG_BYTES: u64 = 4 << 20;
+
+/// Tells whether what is stored of a file of that length is to be looked at before the file is read.
+pub(super) fn is_long(len: u64) -> bool {
+    len >= LONG_BYTES
+}
 
 /// What a name stands for in a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +69,23 @@ impl Compared {
     }
 }
 
+/// What is stored under the name of a long file, looked at before that is read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Digested {
+    /// What is known of it; not yet the same.
+    pub(super) compared: Compared,
+    /// The digest of its bytes.
+    pub(super) digest: blake3::Hash,
+}
+
+impl Digested {
+    /// Compares with the file, `None` if it could not be read.
+    pub(super) fn with(self, payload: Option<&[u8]>) -> Compared {
+        let is_same = payload.is_some_and(|payload| blake3::hash(payload) == self.digest);
+        Compared { is_same, ..self.compared }
+    }
+}
+
 /// The state in which the import began, as the workers look into it.
 pub(super) trait Base: Send {
     /// The key of a run. A failure counts as "not there", and so does a name that was made up for a run whose record is
@@ -72,9 +94,8 @@ pub(super) trait Base: Send {
     /// Compares a file, `None` if it could not be read, with what is stored. A failure to read the store
     /// says only "not the same": the put will meet it again.
     fn compare(&self, name: &[u8], run: RunKey, payload: Option<&[u8]>) -> Compared;
-    /// What is stored under a name, if that is a snapshot of `len` bytes, and a digest of these: to compare a long file with what
-    /// is stored before it is read, so that not both are in memory.
-    fn digest(&self, name: &[u8], run: RunKey, len: u64) -> Option<(Compared, blake3::Hash)>;
+    /// A digest of what is stored under a name, if that is a snapshot of `len` bytes: for a [long](is_long) file about to be read.
+    fn digest(&self, name: &[u8], run: RunKey, len: u64) -> Option<Digested>;
 }
 
 impl Base for View {
@@ -97,8 +118,10 @@ impl Base for View {
         Compared { known: Known::File { ids }, is_same, checksum: Some(record.checksum()) }
     }
 
-    fn digest(&self, name: &[u8], run: RunKey, len: u64) -> Option<(Compared, blake3::Hash)> {
-        let record = self.record(name, run).ok()??;
+    fn digest(&self, name: &[u8], run: RunKey, len: u64) -> Option<Digested> {
+        // Of a map the pages would stay, beside the file.
+        let view = self.without_maps();
+        let record = view.record(name, run).ok()??;
         if record.kind() != PutKind::Snapshot || record.len() != len {
             return None;
         }
@@ -108,13 +131,14 @@ impl Base for View {
             hasher.update(piece);
         };
         record.pieces(add).ok()?;
-        Some((Compared { known, is_same: false, checksum: Some(record.checksum()) }, hasher.finalize()))
+        let compared = Compared { known, is_same: false, checksum: Some(record.checksum()) };
+        Some(Digested { compared, digest: hasher.finalize() })
     }
 }
 
 /// Tells whether a record's file has these bytes.
 fn holds(record: &Snapshot<'_>, payload: &[u8]) -> Result<bool> {
-    if record.len() < LONG_BYTES {
+    if !is_long(record.len()) {
         return record.body().map(|body| *body == *payload);
     }
     let mut rest = Some(payload);

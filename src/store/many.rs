@@ -111,8 +111,9 @@ impl View {
         }
     }
 
+    /// Answers any question, and says what is wrong.
     #[inline(never)]
-    fn search(&self, name: &Name<'_>, when: When) -> Result<Option<Snapshot<'_>>> {
+    pub(super) fn search(&self, name: &Name<'_>, when: When) -> Result<Option<Snapshot<'_>>> {
         self.ask(|state| match when {
             When::Newest => state.newest(name, RunKey::MAX),
             When::In(run) => state.exactly(name, run),

@@ -13,6 +13,7 @@ mod check;
 mod check_parts;
 mod checkpoints;
 mod compaction;
+mod direct;
 mod histories;
 mod large;
 mod lead;

@@ -10,7 +10,8 @@ budgets="lookup 2159
 absent 665
 batch 2444
 encode 3811
-decode 1632"
+decode 1632
+check 3910"
 
 if ! command -v valgrind > /dev/null; then
     echo "count.sh: SKIPPED, there is no valgrind; install it with: apt-get install valgrind"

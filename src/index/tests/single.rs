@@ -59,6 +59,32 @@ fn seven_hundred_keys_of_one_home_bucket_and_one_tag_are_told_apart() {
 }
 
 #[test]
+fn the_short_way_from_a_record_to_its_entry_says_what_the_long_one_says() {
+    // Spread, some with three runs, and twenty of one home bucket and one tag.
+    let spread = (0..200u64).flat_map(|n| (0..=n % 5 / 2).map(move |run| (n << 56 | n << 20, run)));
+    let crowd = (0..20u64).map(|n| (n << 12, 1));
+    let keys: Vec<Key> =
+        spread.chain(crowd).map(|(hash, run)| Key::new(object(hash, 1), RunKey(run))).collect();
+    let (bytes, log) = base_of(&keys);
+    let index = open(&bytes).expect("intact");
+    let mut at_home = 0;
+    for (at, key) in &log.keys {
+        for (offset, expect) in [(at.offset, true), (at.offset + 1, false)] {
+            for run in [key.run, RunKey(9)] {
+                let within = index.within(run, at.segment).expect("intact");
+                let hash = index.hash(&key.object);
+                let searched = index.names(hash, &within, offset).expect("intact") == Names::This;
+                let glanced = index.names_at_home(hash, &within, offset);
+                assert_eq!(searched, expect && run == key.run, "{key:?} {run:?} at {offset}");
+                assert!(searched || !glanced, "{key:?} {run:?} at {offset}");
+                at_home += usize::from(glanced);
+            }
+        }
+    }
+    assert!(at_home > 50 && at_home < keys.len(), "{at_home} of {}", keys.len());
+}
+
+#[test]
 fn hashes_at_the_end_spill_behind_the_home_buckets() {
     let keys: Vec<Key> = (0..50u64).map(|n| Key::new(object(u64::MAX - n, 1), RunKey(1))).collect();
     let (bytes, log) = base_of(&keys);

@@ -23,14 +23,11 @@ fn compare(view: &View, numbers: std::ops::Range<u32>) -> (usize, usize) {
         for when in questions() {
             let expect = told(view.search(&name, when).unwrap());
             let way = view.state().way(&name.key, Soon::Next);
-            match view.state().take_way(way, &name, when) {
-                Ok(answer) => {
-                    let answer = told(answer);
-                    assert_eq!(answer, expect, "{number} {when:?}");
-                    found += usize::from(answer.is_some());
-                    none += usize::from(answer.is_none());
-                }
-                Err(Unsure) => {}
+            if let Ok(answer) = view.state().take_way(way, &name, when) {
+                let answer = told(answer);
+                assert_eq!(answer, expect, "{number} {when:?}");
+                found += usize::from(answer.is_some());
+                none += usize::from(answer.is_none());
             }
             assert_eq!(told(view.find(&id, when).unwrap()), expect, "{number} {when:?}");
         }
@@ -48,7 +45,7 @@ fn fill(writer: &mut Writer) {
     }
     writer.commit().unwrap();
     for number in 70..80 {
-        writer.delete(&id(number), run(u64::from(number % 5) + 1)).unwrap();
+        writer.delete(id(number), run(u64::from(number % 5) + 1)).unwrap();
     }
     writer.commit().unwrap();
 }

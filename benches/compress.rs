@@ -23,9 +23,19 @@ use std::time::Instant;
 
 use common::machine;
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::CParameter;
 
 const TRAIN_BYTES: usize = 16 << 20;
-const LEVELS: [i32; 6] = [1, 3, 5, 7, 9, 12];
+/// Levels, and what is set beside them: `5+` is how an import packs what it has trained on.
+const LEVELS: [(i32, &[CParameter]); 7] = [
+    (1, &[]),
+    (3, &[]),
+    (5, &[]),
+    (5, &[CParameter::SearchLog(3), CParameter::MinMatch(5)]),
+    (7, &[]),
+    (9, &[]),
+    (12, &[]),
+];
 const SIZES_KIB: [usize; 5] = [0, 16, 32, 64, 112];
 /// Passes over all files; the fastest counts, as everything else is other people's work.
 const PASSES: usize = 3;
@@ -72,8 +82,11 @@ fn main() {
     for size in SIZES_KIB {
         let dictionary =
             if size == 0 { Vec::new() } else { zstd::dict::from_samples(&samples, size << 10).unwrap() };
-        for level in LEVELS {
+        for (level, parameters) in LEVELS {
             let mut compressor = Compressor::with_dictionary(level, &dictionary).unwrap();
+            for parameter in parameters {
+                compressor.set_parameter(*parameter).unwrap();
+            }
             let (packing, packed) =
                 fastest(|| bodies.iter().map(|body| compressor.compress(body).unwrap()).collect::<Vec<_>>());
             let mut decompressor = Decompressor::with_dictionary(&dictionary).unwrap();
@@ -87,7 +100,8 @@ fn main() {
             });
             let kept: usize = packed.iter().map(Vec::len).sum();
             println!(
-                "{size:>6} KiB  {level:>5}  {:>16.4}  {:>13.0}  {:>18.2}",
+                "{size:>6} KiB  {level:>4}{}  {:>16.4}  {:>13.0}  {:>18.2}",
+                if parameters.is_empty() { ' ' } else { '+' },
                 kept as f64 / total as f64,
                 total as f64 / 1e6 / packing,
                 unpacking * 1e6 / bodies.len() as f64,

@@ -89,7 +89,8 @@ fn whatever_bit_of_a_record_flips_the_direct_way_says_nothing() {
     writer.close().unwrap();
     let view = reopen(&mem).view();
     let (id, at) = (id(7), view.latest(id(7)).unwrap().unwrap().location());
-    let (start, size) = (usize::try_from(at.offset).unwrap(), view.latest(&id).unwrap().unwrap().stored_len());
+    let (start, size) =
+        (usize::try_from(at.offset).unwrap(), view.latest(&id).unwrap().unwrap().stored_len());
     let path = crate::format::segment::file_name(at.segment);
     for bit in 0..usize::try_from(size).unwrap() * 8 {
         let hit = mem.snapshot_all();

@@ -249,7 +249,8 @@ impl Unverified {
             return;
         }
         if let Likely::At(at) = likely
-            && let Some(opened) = self.segments.open_already(at.segment).and_then(|it| it.open_mapped(at.offset))
+            && let Some(opened) =
+                self.segments.open_already(at.segment).and_then(|it| it.open_mapped(at.offset))
             && opened.head().key().object == *key
         {
             if admits(opened.head().key().run) {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stix_store::id::{CommitId, Instant, RunKey, StoreId};
 use stix_store::progress::Stop;
@@ -130,7 +131,10 @@ impl Session {
     /// The writer, taken if there is none.
     pub(crate) fn writer(&mut self) -> Result<&mut Writer> {
         if self.writer.is_none() {
-            self.writer = Some(self.store().writer(&WriterOptions::default())?);
+            // On a real disk a child that another test has forked, and that is not yet its command, holds what this process has
+            // open, the lock of the writer before included.
+            let options = WriterOptions { lock_wait: Duration::from_secs(60), ..WriterOptions::default() };
+            self.writer = Some(self.store().writer(&options)?);
         }
         Ok(self.writer.as_mut().unwrap())
     }

@@ -9,6 +9,10 @@
     reason = "small numbers of its own making"
 )]
 
+mod common {
+    pub(crate) mod quiet;
+}
+
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -18,12 +22,14 @@ use stix_store::format::record::{self, HEAD_BYTES, Tag, key_bytes};
 use stix_store::id::{DictionaryId, SegmentId};
 use stix_store::progress::Stop;
 use stix_store::store::PutKind;
-use stix_store::store::check::{CheckOptions, CheckSink, Finding, SegmentReport, check};
+use stix_store::store::check::{CheckOptions, check};
 use stix_store::vfs::{ReadVfs, mem::Mem};
 use stix_store::{
     Body, CommitId, Compression, CreateOptions, Instant, Key, ObjectKey, Put, RunKey, Store, StoreId, View,
     When, WriterOptions,
 };
+
+use common::quiet::Quiet;
 
 const SNAPSHOTS: u64 = 1000;
 const BODY_BYTES: usize = 1200;
@@ -54,18 +60,6 @@ fn files() -> Mem {
 
 fn view() -> View {
     Store::open_on(Arc::new(files())).unwrap().view()
-}
-
-struct Quiet;
-
-impl CheckSink for Quiet {
-    fn finding(&mut self, finding: &Finding) -> stix_store::Result<()> {
-        panic!("{}", finding.detail)
-    }
-
-    fn segment(&mut self, _: &SegmentReport) -> stix_store::Result<()> {
-        Ok(())
-    }
 }
 
 /// As many records as asked for, and of what a check does once a thousandth each.

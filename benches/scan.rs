@@ -18,6 +18,7 @@
 mod common {
     pub(crate) mod data;
     pub(crate) mod machine;
+    pub(crate) mod quiet;
     pub(crate) mod stores;
     pub(crate) mod walk;
 }
@@ -37,11 +38,12 @@ use stix_store::format::segment::parse_file_name;
 use stix_store::progress::Stop;
 use stix_store::segment::codec::{self, Codec};
 use stix_store::segment::{Dictionary, Segments, Step};
-use stix_store::store::check::{CheckOptions, CheckSink, Finding, Level, SegmentReport, check};
+use stix_store::store::check::{CheckOptions, Level, check};
 use stix_store::vfs::{ReadVfs, disk::Disk};
 use stix_store::{StoreId, View};
 
 use common::data::{self, Workload};
+use common::quiet::Quiet;
 use common::walk::{segment_paths, walk};
 use common::{machine, stores};
 
@@ -136,18 +138,6 @@ fn snapshots(view: &View) -> usize {
         }
     }
     count
-}
-
-struct Quiet;
-
-impl CheckSink for Quiet {
-    fn finding(&mut self, finding: &Finding) -> stix_store::Result<()> {
-        panic!("{}", finding.detail)
-    }
-
-    fn segment(&mut self, _: &SegmentReport) -> stix_store::Result<()> {
-        Ok(())
-    }
 }
 
 fn main() {

@@ -48,7 +48,7 @@ pub struct Walk<'f> {
     next: u32,
     /// Where what is looked for ends: up to there it pays to read ahead.
     until: u32,
-    /// Bytes from `chunk_start` on, as far as `chunk_end`; what is behind them is memory for more.
+    /// `chunk_len` bytes from `chunk_start` on; what is behind them is memory for more.
     chunk: Vec<u8>,
     chunk_start: u32,
     chunk_len: usize,

@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::alias;
+use super::buffers::Buffers;
 use super::group::Group;
 use super::mirror::Removals;
 use super::prepare::{Content, Done, Payload, PreparedFile, WARNINGS_MAX_IDS};
 use super::reason;
+use super::reports::{FileOf, Reports};
 use super::scan::{RunDir, file_name_of};
 use super::seen::Notes;
 use super::target::{Known, Stored, Target};
@@ -19,6 +21,7 @@ use super::{FileOutcome, FileReport, ImportSink, ImportSummary};
 use crate::error::{Error, Result};
 use crate::id::RunKey;
 use crate::progress::Progress;
+use crate::segment::Encoded;
 use crate::store::{Body, Outcome, Put, PutKind};
 
 /// The run directory being taken.
@@ -41,7 +44,7 @@ pub(super) struct Committer<'a, T> {
     dry_run: bool,
     pub(super) removals: Removals,
     group: Group,
-    reports: Vec<FileReport>,
+    reports: Reports,
     run: Option<CurrentRun>,
     /// Runs that came in pieces, by name.
     pieces_of: BTreeSet<String>,
@@ -51,6 +54,8 @@ pub(super) struct Committer<'a, T> {
     pub(super) notes: Notes,
     /// The calling thread's time.
     pub(super) meter: Meter,
+    /// Where payloads go once they are put.
+    pub(super) buffers: Buffers,
     summary: ImportSummary,
     progress: Progress,
 }
@@ -70,12 +75,13 @@ impl<'a, T: Target> Committer<'a, T> {
             dry_run,
             removals,
             group: Group::default(),
-            reports: Vec::new(),
+            reports: Reports::default(),
             run: None,
             pieces_of: BTreeSet::new(),
             odd_runs: BTreeSet::new(),
             notes: Notes::default(),
             meter: Meter::new(false),
+            buffers: Buffers::default(),
             summary,
             progress: Progress::default(),
         }
@@ -87,7 +93,7 @@ impl<'a, T: Target> Committer<'a, T> {
     /// Failures of the store and of the sink; the open group is then to be rolled back.
     pub(super) fn take(&mut self, done: Done) -> Result<()> {
         match done {
-            Done::Report(report) => self.report(report)?,
+            Done::Report(report) => self.report(report, None)?,
             Done::Begin(dir) => self.begin(dir)?,
             Done::File(file) => self.file(file)?,
             Done::End(dir) => self.end(&dir)?,
@@ -159,7 +165,7 @@ impl<'a, T: Target> Committer<'a, T> {
         if outcome == FileOutcome::Updated && had_ids {
             self.forget_ids(&file, &run)?;
         }
-        let path = run.dir.path_of(run.dir.file_name(file.index).as_encoded_bytes());
+        let of = Arc::clone(&run.dir);
         self.run = Some(run);
         if file.is_opened {
             self.summary.bytes = self.summary.bytes.saturating_add(file.bytes);
@@ -169,7 +175,9 @@ impl<'a, T: Target> Committer<'a, T> {
         count(&mut self.progress.items);
         self.progress.bytes = self.summary.bytes;
         let warnings = if reason.is_none() { file.warnings } else { Vec::new() };
-        self.report(FileReport { path, outcome, bytes: file.bytes, commit: None, reason, warnings })
+        let (path, bytes) = (Vec::new(), file.bytes);
+        let report = FileReport { path, outcome, bytes, commit: None, reason, warnings };
+        self.report(report, Some((of, file.index)))
     }
 
     /// Puts a file, or says why not.
@@ -206,6 +214,9 @@ impl<'a, T: Target> Committer<'a, T> {
         let begun = self.meter.start();
         let outcome = self.target.put(&put);
         self.meter.stop(begun, |timings| &mut timings.append);
+        self.buffers.give(match payload {
+            Payload::Raw(bytes) | Payload::Encoded(Encoded { bytes, .. }) => bytes,
+        });
         let outcome = outcome?;
         if outcome != Outcome::Unchanged {
             self.group.add(file.bytes);
@@ -296,14 +307,8 @@ impl<'a, T: Target> Committer<'a, T> {
         }
         let path = vec![run_name.as_bytes().to_vec(), file_name_of(name)];
         let outcome = FileOutcome::Removed;
-        self.report(FileReport {
-            path,
-            outcome,
-            bytes: 0,
-            commit: None,
-            reason: None,
-            warnings: Vec::new(),
-        })?;
+        let (commit, reason, warnings) = (None, None, Vec::new());
+        self.report(FileReport { path, outcome, bytes: 0, commit, reason, warnings }, None)?;
         self.commit_if_full()
     }
 
@@ -322,7 +327,7 @@ impl<'a, T: Target> Committer<'a, T> {
         self.commit_if_full()
     }
 
-    fn report(&mut self, mut report: FileReport) -> Result<()> {
+    fn report(&mut self, mut report: FileReport, file: Option<FileOf>) -> Result<()> {
         if let Some(warning) = self.run.as_mut().and_then(|run| run.warning.take()) {
             report.warnings.insert(0, warning);
         }
@@ -337,9 +342,9 @@ impl<'a, T: Target> Committer<'a, T> {
         self.progress.findings = self.summary.rejected;
         self.sink.progress(&self.progress);
         if self.group.is_empty() && self.reports.is_empty() {
-            return self.sink.file(&report);
+            return self.reports.tell(report, file, self.sink);
         }
-        self.reports.push(report);
+        self.reports.push(report, file);
         Ok(())
     }
 
@@ -359,13 +364,7 @@ impl<'a, T: Target> Committer<'a, T> {
             self.notes.committed(&checksums);
             self.group = Group::default();
         }
-        for mut report in self.reports.drain(..) {
-            let is_written =
-                matches!(report.outcome, FileOutcome::Added | FileOutcome::Updated | FileOutcome::Removed);
-            report.commit = is_written.then_some(self.summary.commit);
-            self.sink.file(&report)?;
-        }
-        Ok(())
+        self.reports.tell_all(self.summary.commit, self.sink)
     }
 }
 

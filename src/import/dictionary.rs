@@ -2,6 +2,8 @@
 
 use std::thread;
 
+use parking_lot::Mutex;
+
 use super::prepare::{Content, Done, Payload};
 use crate::limits::{DICTIONARY_MIN_RECORDS, GROUP_MAX_BYTES, GROUP_MAX_RECORDS};
 use crate::segment::Encoder;
@@ -12,6 +14,22 @@ const HELD_MAX_BYTES: u64 = 4 * GROUP_MAX_BYTES;
 /// Largest payload that serves as a sample, in bytes. A dictionary helps with the start of small files; large
 /// ones would fill it with what is theirs alone.
 const SAMPLE_MAX_BYTES: usize = 128 << 10;
+
+/// Where the workers find an encoder, once it is decided which.
+#[derive(Default)]
+pub(super) struct EncoderSlot(Mutex<Option<Encoder>>);
+
+impl EncoderSlot {
+    /// Decides.
+    pub(super) fn set(&self, encoder: Encoder) {
+        *self.0.lock() = Some(encoder);
+    }
+
+    /// Returns it, once it is decided.
+    pub(super) fn get(&self) -> Option<Encoder> {
+        self.0.lock().clone()
+    }
+}
 
 /// Items held back, in scan order.
 #[derive(Debug, Default)]
@@ -74,13 +92,20 @@ impl Held {
 }
 
 fn encode(items: &mut [Done], encoder: &mut Encoder) {
+    let mut spare = Vec::new();
     for item in items {
         if let Done::File(file) = item
             && let Content::New { payload, .. } = &mut file.content
             && let Payload::Raw(bytes) = payload
-            && let Ok(encoded) = encoder.encode_from(bytes)
+            && let Ok(encoded) = encoder.encode_from(bytes, &mut spare)
         {
-            *payload = Payload::Encoded(encoded);
+            // The payload's buffer serves the next one.
+            let used = std::mem::replace(payload, Payload::Encoded(encoded));
+            if let Payload::Raw(bytes) = used
+                && spare.capacity() == 0
+            {
+                spare = bytes;
+            }
         }
     }
 }

@@ -1,98 +1,104 @@
 //! The byte budget of the ordered window: who is too far ahead waits here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use parking_lot::{Condvar, Mutex};
 
 /// Counts the bytes between the workers and the committer.
+///
+/// Every file passes it twice, on different threads, so that costs no lock: a lock that two cores want at once sends one of them to
+/// sleep. Only who has to wait takes one, and says so in `waiting` before it looks once more; who makes room looks there after it
+/// did. All of that is in one order (`SeqCst`), so one of the two sees the other.
 #[derive(Debug)]
 pub(super) struct Gate {
-    state: Mutex<State>,
-    changed: Condvar,
-    closed: AtomicBool,
-}
-
-#[derive(Debug)]
-struct State {
     /// Bytes admitted and not yet released.
-    used: u64,
+    used: AtomicU64,
     /// Bytes that may be admitted out of turn.
     limit: u64,
     /// The number of the item whose turn it is: it always passes.
-    next: u64,
+    next: AtomicU64,
+    closed: AtomicBool,
+    /// Threads in [`admit`](Gate::admit).
+    waiting: AtomicUsize,
+    lock: Mutex<()>,
+    changed: Condvar,
 }
 
 impl Gate {
     /// A gate that holds about `limit` bytes.
     pub(super) fn new(limit: u64) -> Arc<Gate> {
         Arc::new(Gate {
-            state: Mutex::new(State { used: 0, limit, next: 0 }),
-            changed: Condvar::new(),
+            used: AtomicU64::new(0),
+            limit,
+            next: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            lock: Mutex::new(()),
+            changed: Condvar::new(),
         })
     }
 
     /// Admits an item if there is room or it is its turn. `None`: not now, or closed.
     pub(super) fn try_admit(gate: &Arc<Gate>, sequence: u64, bytes: u64) -> Option<Ticket> {
-        let admitted = !gate.is_closed() && gate.state.lock().admit(sequence, bytes);
+        let admitted = !gate.is_closed() && gate.takes(sequence, bytes);
         admitted.then(|| Ticket { gate: Some(Arc::clone(gate)), bytes })
     }
 
     /// Waits until the item is admitted. `None`: the gate was closed.
     pub(super) fn admit(gate: &Arc<Gate>, sequence: u64, bytes: u64) -> Option<Ticket> {
-        let mut state = gate.state.lock();
-        loop {
-            if gate.is_closed() {
-                return None;
+        let mut lock = gate.lock.lock();
+        gate.waiting.fetch_add(1, SeqCst);
+        let ticket = loop {
+            let ticket = Gate::try_admit(gate, sequence, bytes);
+            if ticket.is_some() || gate.is_closed() {
+                break ticket;
             }
-            if state.admit(sequence, bytes) {
-                return Some(Ticket { gate: Some(Arc::clone(gate)), bytes });
-            }
-            gate.changed.wait(&mut state);
-        }
+            gate.changed.wait(&mut lock);
+        };
+        gate.waiting.fetch_sub(1, SeqCst);
+        ticket
     }
 
     /// Says whose turn it is.
     pub(super) fn advance(&self, next: u64) {
-        self.state.lock().next = next;
-        self.changed.notify_all();
-    }
-
-    /// Changes how much it holds.
-    pub(super) fn set_limit(&self, limit: u64) {
-        self.state.lock().limit = limit;
-        self.changed.notify_all();
+        self.next.store(next, SeqCst);
+        self.wake();
     }
 
     /// Sends everybody away, now and from now on.
     pub(super) fn close(&self) {
-        // Under the lock: a thread between its look at the flag and its wait would miss the call.
-        let state = self.state.lock();
-        self.closed.store(true, Ordering::Release);
-        drop(state);
-        self.changed.notify_all();
+        self.closed.store(true, SeqCst);
+        self.wake();
     }
 
     /// Tells whether it was closed.
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.closed.load(SeqCst)
     }
 
     #[cfg(test)]
     pub(super) fn used(&self) -> u64 {
-        self.state.lock().used
+        self.used.load(SeqCst)
     }
-}
 
-impl State {
-    fn admit(&mut self, sequence: u64, bytes: u64) -> bool {
-        let used = self.used.saturating_add(bytes);
-        let fits = sequence == self.next || used <= self.limit;
-        if fits {
-            self.used = used;
+    /// Takes the bytes of an item in, if it may pass.
+    fn takes(&self, sequence: u64, bytes: u64) -> bool {
+        let add = |used: u64| {
+            let sum = used.saturating_add(bytes);
+            (sequence == self.next.load(SeqCst) || sum <= self.limit).then_some(sum)
+        };
+        self.used.fetch_update(SeqCst, SeqCst, add).is_ok()
+    }
+
+    /// Lets those who wait look again.
+    fn wake(&self) {
+        if self.waiting.load(SeqCst) > 0 {
+            // Whoever said that it waits holds the lock until it does, and so will hear the call.
+            drop(self.lock.lock());
+            self.changed.notify_all();
         }
-        fits
     }
 }
 
@@ -113,10 +119,8 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if let Some(gate) = self.gate.take() {
-            let mut state = gate.state.lock();
-            state.used = state.used.saturating_sub(self.bytes);
-            drop(state);
-            gate.changed.notify_all();
+            gate.used.fetch_sub(self.bytes, SeqCst);
+            gate.wake();
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::thread;
 
+use super::buffers::Buffers;
 use super::commit::Committer;
-use super::dictionary::Held;
+use super::dictionary::{EncoderSlot, Held};
 use super::gate::Gate;
 use super::mirror::Removals;
-use super::prepare::{Done, EncoderSlot, Preparer};
+use super::prepare::{Done, Preparer};
 use super::scan::{Job, RunEntry, Scan, Tree};
 use super::seen::{Seen, SourceId};
 use super::stream::Stream;
@@ -16,7 +17,6 @@ use super::timings::Meter;
 use super::window::{self, Feed, Flow};
 use super::{ImportOptions, ImportSink, ImportSummary, Mirror, Source, archive, bundles};
 use crate::error::{Error, Result};
-use crate::limits::GROUP_MAX_BYTES;
 use crate::progress::Stop;
 use crate::store::Writer;
 use crate::vfs::tree::{begin_archive, open_input};
@@ -29,9 +29,7 @@ struct Pipeline<'a> {
     held: Option<Held>,
     committer: Committer<'a, StoreTarget<'a>>,
     slot: Arc<EncoderSlot>,
-    gate: Arc<Gate>,
     threads: usize,
-    memory: u64,
     stop: &'a Stop,
 }
 
@@ -53,36 +51,29 @@ pub(super) fn run(
         0 => thread::available_parallelism().map_or(1, |cores| usize::from(cores).min(JOBS_MAX)),
         jobs => jobs.min(JOBS_MAX),
     };
-    let memory = options.memory_bytes();
     let base = writer.view()?;
     let wants_dictionary = writer.wants_dictionary() && !options.dry_run;
     let slot = Arc::new(EncoderSlot::default());
     if !wants_dictionary && !options.dry_run {
         slot.set(writer.encoder());
     }
-    // While there is no encoder, what the workers do ahead is work left to the committer: not much of it.
-    let gate = Gate::new(if wants_dictionary { GROUP_MAX_BYTES.min(memory) } else { memory });
+    let gate = Gate::new(options.memory_bytes());
     let target = StoreTarget::new(writer, base.clone());
     let (from, removals, id) = open(source, &target, options, &gate, stop)?;
-    let meter = Meter::new(options.timings);
+    let (meter, buffers) = (Meter::new(options.timings), Buffers::default());
     let begun = meter.start();
     let mut make_worker = {
         let workers = meter.another();
-        let (base, slot) = (base, Arc::clone(&slot));
-        move || Preparer::new(base.clone(), Arc::clone(&slot), options.dry_run, workers.another())
+        let (base, slot, buffers) = (base, Arc::clone(&slot), buffers.clone());
+        move || {
+            let (slot, buffers) = (Arc::clone(&slot), buffers.clone());
+            Preparer::new(base.clone(), slot, buffers, options.dry_run, workers.another())
+        }
     };
     let mut committer = Committer::new(target, sink, options.dry_run, removals);
-    committer.meter = meter;
-    let mut pipeline = Pipeline {
-        from,
-        held: wants_dictionary.then(Held::default),
-        committer,
-        slot,
-        gate: Arc::clone(&gate),
-        threads,
-        memory,
-        stop,
-    };
+    (committer.meter, committer.buffers) = (meter, buffers);
+    let mut pipeline =
+        Pipeline { from, held: wants_dictionary.then(Held::default), committer, slot, threads, stop };
     let result =
         window::run(&mut pipeline, &mut make_worker, threads, &gate, stop).and_then(|()| pipeline.finish());
     let Pipeline { from, mut committer, .. } = pipeline;
@@ -163,13 +154,13 @@ impl Flow for Pipeline<'_> {
     fn take(&mut self, done: Done) -> Result<()> {
         let Some(held) = &mut self.held else { return self.committer.take(done) };
         held.push(done);
-        if held.is_ready() { self.decide() } else { Ok(()) }
+        if held.is_ready() { self.decide(false) } else { Ok(()) }
     }
 }
 
 impl Pipeline<'_> {
-    /// Trains a dictionary if there is enough to train on, and lets go what was held back.
-    fn decide(&mut self) -> Result<()> {
+    /// Trains a dictionary if there is enough to train on, and lets go what was held back. `is_all`: nothing more comes.
+    fn decide(&mut self, is_all: bool) -> Result<()> {
         let Some(held) = self.held.take() else { return Ok(()) };
         let begun = self.committer.meter.start();
         let writer = &mut *self.committer.target.writer;
@@ -181,8 +172,7 @@ impl Pipeline<'_> {
         }
         let encoder = writer.encoder();
         self.slot.set(encoder.clone());
-        self.gate.set_limit(self.memory);
-        let own = if is_trained { encoder.thorough() } else { encoder };
+        let own = if is_trained && is_all { encoder.thorough() } else { encoder };
         let items = held.into_encoded(&own, self.threads);
         self.committer.meter.stop(begun, |timings| &mut timings.train);
         self.take_all(items)
@@ -193,7 +183,7 @@ impl Pipeline<'_> {
     fn let_go(&mut self) -> Result<()> {
         let Some(held) = &mut self.held else { return Ok(()) };
         if held.samples().is_some() {
-            return self.decide();
+            return self.decide(false);
         }
         let held = held.let_go();
         let items = held.into_encoded(&self.committer.target.writer.encoder(), self.threads);
@@ -209,7 +199,7 @@ impl Pipeline<'_> {
     }
 
     fn finish(&mut self) -> Result<ImportSummary> {
-        self.decide()?;
+        self.decide(true)?;
         if let Origin::Tree(scan) = &self.from {
             let names = scan.run_names();
             self.committer.remove_gone_runs(|name| names.contains(name), self.stop)?;

@@ -4,9 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::FileReport;
+use super::buffers::Buffers;
+use super::dictionary::EncoderSlot;
 use super::gate::Ticket;
 use super::reason;
 use super::scan::{Arrived, Job, RunDir};
@@ -118,35 +118,27 @@ pub(super) enum Payload {
     Encoded(Encoded),
 }
 
-/// Where the workers find an encoder, once it is decided which.
-#[derive(Default)]
-pub(super) struct EncoderSlot(Mutex<Option<Encoder>>);
-
-impl EncoderSlot {
-    /// Decides.
-    pub(super) fn set(&self, encoder: Encoder) {
-        *self.0.lock() = Some(encoder);
-    }
-
-    fn get(&self) -> Option<Encoder> {
-        self.0.lock().clone()
-    }
-}
-
 /// A worker.
 pub(super) struct Preparer<B> {
     base: B,
     slot: Arc<EncoderSlot>,
     encoder: Option<Encoder>,
     buffer: Vec<u8>,
+    buffers: Buffers,
     dry_run: bool,
     meter: Meter,
 }
 
 impl<B: Base> Preparer<B> {
     /// A worker that compares with `base`, the state in which the import began.
-    pub(super) fn new(base: B, slot: Arc<EncoderSlot>, dry_run: bool, meter: Meter) -> Preparer<B> {
-        Preparer { base, slot, encoder: None, buffer: Vec::new(), dry_run, meter }
+    pub(super) fn new(
+        base: B,
+        slot: Arc<EncoderSlot>,
+        buffers: Buffers,
+        dry_run: bool,
+        meter: Meter,
+    ) -> Preparer<B> {
+        Preparer { base, slot, encoder: None, buffer: Vec::new(), buffers, dry_run, meter }
     }
 
     fn file(
@@ -302,9 +294,9 @@ impl<B: Base> Preparer<B> {
         let parsed = bundle::parse(&self.buffer);
         self.meter.stop(begun, |timings| &mut timings.parse);
         let bundle = parsed.map_err(|reject| Content::Bad { code: reject.code, detail: reject.detail })?;
-        let meta = Meta::of(&bundle, name, mtime);
         let Bundle { objects, warnings } = bundle;
         let object = objects.first().map_or(0..0, |first| first.range.clone());
+        let meta = Meta::of_objects(objects, name, mtime);
         file.warnings = warnings;
         file.ids = object_ids(&meta, name);
         warn_of_ids(file, name);
@@ -322,13 +314,16 @@ impl<B: Base> Preparer<B> {
             self.encoder = self.slot.get();
         }
         let begun = self.meter.start();
+        let mut spare = self.buffers.take();
         let encoded = match &mut self.encoder {
             Some(encoder) => encoder
-                .encode_from(&mut self.buffer)
+                .encode_from(&mut self.buffer, &mut spare)
                 .map(Payload::Encoded)
                 .map_err(|error| bad(reason::of_put(&error).unwrap_or(reason::UNREADABLE), &error)),
-            None => Ok(Payload::Raw(std::mem::take(&mut self.buffer))),
+            None => Ok(Payload::Raw(std::mem::replace(&mut self.buffer, std::mem::take(&mut spare)))),
         };
+        // Taken, unless there was an error.
+        self.buffers.give(spare);
         self.meter.stop(begun, |timings| &mut timings.encode);
         encoded
     }
@@ -374,6 +369,9 @@ fn take_known_ids(file: &mut PreparedFile, name: &[u8]) {
 
 /// E19, E20: says that the file is not what its name says.
 fn warn_of_ids(file: &mut PreparedFile, name: &[u8]) {
+    if file.ids.is_empty() {
+        return;
+    }
     let name = String::from_utf8_lossy(name);
     for id in file.ids.iter().take(WARNINGS_MAX_IDS) {
         let text = String::from_utf8_lossy(id);

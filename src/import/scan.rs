@@ -27,7 +27,7 @@ const DATA_DIR: &str = "opencti_data";
 /// What a snapshot's file name ends in, in exactly this case.
 pub(super) const SUFFIX: &[u8] = b".json";
 /// Most jobs in a batch. A batch never spans two run directories, so it holds one directory open.
-const BATCH_MAX_JOBS: usize = 32;
+const BATCH_MAX_JOBS: usize = 128;
 
 /// A backup tree, its top level listed.
 #[derive(Debug)]
@@ -216,9 +216,15 @@ impl RunDir {
         name.strip_suffix(SUFFIX).unwrap_or(name)
     }
 
-    /// Returns the path of a file name below the tree's root, as reports give it.
-    pub(super) fn path_of(&self, file_name: &[u8]) -> Vec<Vec<u8>> {
-        vec![self.entry.name.clone().into_bytes(), file_name.to_vec()]
+    /// Writes the path of an entry below the tree's root, as reports give it.
+    pub(super) fn write_path(&self, index: usize, path: &mut Vec<Vec<u8>>) {
+        path.resize_with(2, Vec::new);
+        for (to, from) in
+            path.iter_mut().zip([self.entry.name.as_bytes(), self.file_name(index).as_encoded_bytes()])
+        {
+            to.clear();
+            to.extend_from_slice(from);
+        }
     }
 }
 
@@ -303,7 +309,8 @@ impl Scan {
                 break;
             };
             jobs.push(if let Some((code, detail)) = why_ignored(entry) {
-                let path = cursor.run.path_of(entry.name.as_encoded_bytes());
+                let mut path = Vec::new();
+                cursor.run.write_path(index, &mut path);
                 Job::Report(ignored(path, code, detail))
             } else {
                 self.files = self.files.saturating_add(1);

@@ -19,9 +19,11 @@ use crate::error::{Error, Result};
 use crate::progress::Stop;
 
 /// Most items between the one whose turn it is and the last one handed out.
-const AHEAD_MAX_ITEMS: u64 = 8192;
-/// Batches waiting per worker: enough to keep it busy while the calling thread commits, few enough that the
+const AHEAD_MAX_ITEMS: u64 = 16_384;
+/// Least batches waiting for the workers: enough to keep them busy while the calling thread commits, few enough that the
 /// directories they hold open stay far below the limit of open files.
+const QUEUE_MIN_BATCHES: usize = 64;
+/// Least batches waiting per worker.
 const QUEUE_BATCHES_PER_WORKER: usize = 4;
 /// How often a waiting calling thread looks at the stop flag.
 const STOP_POLL: Duration = Duration::from_millis(50);
@@ -94,7 +96,8 @@ where
     thread::scope(|scope| {
         // However this ends, no worker is to wait at the gate for ever.
         let _closing = CloseOnDrop(gate);
-        let (job_sender, jobs) = bounded(threads.saturating_mul(QUEUE_BATCHES_PER_WORKER));
+        let (job_sender, jobs) =
+            bounded(threads.saturating_mul(QUEUE_BATCHES_PER_WORKER).max(QUEUE_MIN_BATCHES));
         // Unbounded, so that no worker ever waits for the calling thread here; the window bounds it.
         let (done_sender, done) = unbounded();
         (0..threads)

@@ -6,7 +6,7 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use zstd::zstd_safe::{CParameter, get_error_name};
+use zstd::zstd_safe::{CParameter, compress_bound, get_error_name};
 
 use super::dictionary::{self, Dictionary};
 use crate::error::{Damage, Error, Result};
@@ -17,11 +17,11 @@ pub use crate::format::put::Codec;
 /// The level new payloads are compressed at. Measured on real trees (`benches/compress.rs`), with a dictionary: 1 packs at 600 MB/s; 2
 /// keeps as many bytes at 540, 3 keeps 5 to 8 % fewer at 430, 5 to 12 keep 1 to 11 % fewer still at a half to a tenth of that.
 const LEVEL: i32 = 1;
-/// The level of the payloads that a dictionary was trained for: they are few, and in a small store they are all.
+/// The level of the payloads of a tree so small that its dictionary was trained on all of it: packing them takes no time to speak of.
 const THOROUGH_LEVEL: i32 = 5;
 /// What that level searches for matches, as for inputs of any length: for inputs as short as a dictionary zstd chooses values with
 /// which it keeps more bytes than level 3. With these it keeps 9 to 12 % fewer on real trees than level 1, and level 3 keeps 3 to
-/// 5 % fewer, in 4/3 of the time. It takes three times the time: 65 ms more for 16 MiB, once in a store's life, shared by all threads.
+/// 5 % fewer, in 4/3 of the time. It takes three times the time: up to 65 ms more, shared by all threads.
 const THOROUGH: [CParameter; 2] = [CParameter::SearchLog(3), CParameter::MinMatch(5)];
 
 /// An encoded payload.
@@ -86,7 +86,8 @@ impl Encoder {
     pub fn encode(&mut self, payload: &[u8]) -> Result<Encoded> {
         let (codec, raw_len) = self.codec_for(payload)?;
         if codec != Codec::Raw {
-            let bytes = self.compress(payload)?;
+            let mut bytes = Vec::new();
+            self.compress(payload, &mut bytes)?;
             if bytes.len() < payload.len() {
                 return Ok(Encoded { codec, raw_len, bytes });
             }
@@ -94,19 +95,22 @@ impl Encoder {
         Ok(Encoded { codec: Codec::Raw, raw_len, bytes: payload.to_vec() })
     }
 
-    /// Encodes the payload in a buffer. Where it stays as it is, it is not copied but taken, and an empty buffer left.
+    /// Encodes the payload in a buffer. What comes out takes one of the two buffers, and `spare` or nothing is left in its place:
+    /// a payload that stays as it is is not copied.
     ///
     /// # Errors
     /// As of [`encode`](Encoder::encode).
-    pub fn encode_from(&mut self, buffer: &mut Vec<u8>) -> Result<Encoded> {
+    pub fn encode_from(&mut self, buffer: &mut Vec<u8>, spare: &mut Vec<u8>) -> Result<Encoded> {
         let (codec, raw_len) = self.codec_for(buffer)?;
         if codec != Codec::Raw {
-            let bytes = self.compress(buffer)?;
-            if bytes.len() < buffer.len() {
-                return Ok(Encoded { codec, raw_len, bytes });
+            self.compress(buffer, spare)?;
+            if spare.len() < buffer.len() {
+                return Ok(Encoded { codec, raw_len, bytes: std::mem::take(spare) });
             }
         }
-        Ok(Encoded { codec: Codec::Raw, raw_len, bytes: std::mem::take(buffer) })
+        spare.clear();
+        let bytes = std::mem::replace(buffer, std::mem::take(spare));
+        Ok(Encoded { codec: Codec::Raw, raw_len, bytes })
     }
 
     /// Returns how a payload is to be encoded, and its length.
@@ -122,9 +126,11 @@ impl Encoder {
         Ok((codec, raw_len))
     }
 
-    fn compress(&mut self, payload: &[u8]) -> Result<Vec<u8>> {
-        let compressed = self.compressor().and_then(|compressor| compressor.compress(payload));
-        compressed.map_err(|error| Error::io("compress", "payload", error))
+    fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
+        out.reserve(compress_bound(payload.len()));
+        let compressed = self.compressor().and_then(|compressor| compressor.compress_to_buffer(payload, out));
+        compressed.map(drop).map_err(|error| Error::io("compress", "payload", error))
     }
 
     fn compressor(&mut self) -> std::io::Result<&mut zstd::bulk::Compressor<'static>> {

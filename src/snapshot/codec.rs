@@ -37,7 +37,7 @@ use std::ops::Range;
 
 use rmp::encode::{self, ByteBuf, ValueWriteError};
 
-use super::bundle::{Bundle, RefClass};
+use super::bundle::{Bundle, Object, RefClass};
 use super::msgpack::Input;
 
 /// The classes in the order of their lists.
@@ -75,10 +75,15 @@ pub struct MetaObject {
 impl Meta {
     /// Builds the meta of a parsed file stored under `name`.
     pub fn of(bundle: &Bundle, name: &[u8], mtime: Option<(i64, u32)>) -> Meta {
-        let objects = bundle.objects.iter().enumerate().map(|(index, object)| MetaObject {
-            id: (index > 0 || object.id != name).then(|| object.id.clone()),
-            range: object.range.clone(),
-            refs: object.refs.clone(),
+        Meta::of_objects(bundle.objects.clone(), name, mtime)
+    }
+
+    /// Builds the meta of a file stored under `name` that holds these objects.
+    pub fn of_objects(objects: Vec<Object>, name: &[u8], mtime: Option<(i64, u32)>) -> Meta {
+        let objects = objects.into_iter().enumerate().map(|(index, object)| MetaObject {
+            id: (index > 0 || object.id != name).then_some(object.id),
+            range: object.range,
+            refs: object.refs,
         });
         Meta { mtime, objects: objects.collect() }
     }

@@ -51,8 +51,15 @@ fn import(fake: Fake, tree: &Path, jobs: usize, mirror: Mirror) -> (Fake, Collec
     let before = fake.before.clone();
     let committer = Committer::new(fake, &mut sink, false, removals);
     let mut flow = Whole { scan: Scan::new(tree, Seen::default()), committer };
-    let mut make =
-        || Preparer::new(before.clone(), Arc::new(EncoderSlot::default()), false, Meter::new(false));
+    let mut make = || {
+        Preparer::new(
+            before.clone(),
+            Arc::new(EncoderSlot::default()),
+            Buffers::default(),
+            false,
+            Meter::new(false),
+        )
+    };
     window::run(&mut flow, &mut make, jobs, &gate, &stop).unwrap();
     let names = flow.scan.run_names();
     flow.committer.remove_gone_runs(|name| names.contains(name), &stop).unwrap();

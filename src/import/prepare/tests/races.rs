@@ -45,7 +45,7 @@ fn race(before: &State, body: &[u8], listed: impl FnOnce(&Path), mut opened: imp
     let batch = scan.next_batch().unwrap();
     listed(&path);
     let slot = Arc::new(EncoderSlot::default());
-    let mut worker = Preparer::new(before.clone(), slot, false, Meter::new(false));
+    let mut worker = Preparer::new(before.clone(), slot, Buffers::default(), false, Meter::new(false));
     let mut done = Vec::new();
     for job in batch {
         let is_it = matches!(job, Job::File { index: 1, .. });

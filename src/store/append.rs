@@ -113,12 +113,13 @@ impl Writer {
 
     fn apply_stage(&mut self, link: CommitLink, end: u32) -> Result<()> {
         let stage = std::mem::take(&mut self.stage);
+        let records = u64::try_from(stage.len()).unwrap_or(u64::MAX);
+        self.committed = self.committed.saturating_add(records);
         self.working.see_segment(&self.inner, Some(link.at.segment));
         for change in stage.changes() {
             self.working.apply(change)?;
         }
         let position = self.working.position_after(link, end);
-        let records = u64::try_from(stage.len()).unwrap_or(u64::MAX);
         self.working.committed(position, records, stage.written_bytes());
         Ok(())
     }
@@ -177,8 +178,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Publishes the index, so that the next open replays nothing, and releases the lock. What was not
-    /// committed is forgotten.
+    /// Publishes the index, so that the next open replays nothing and lookups find few files of it (after a bulk one), and
+    /// releases the lock. What was not committed is forgotten. Cost: in proportion to what this writer committed.
     ///
     /// # Errors
     /// Failures of the file system. What was committed stays committed.
@@ -186,9 +187,9 @@ impl Writer {
         self.alive()?;
         self.rollback()?;
         self.segment = None;
-        if self.working.is_dirty() {
+        if let Some(plan) = self.plan_at_close() {
             self.working.seal_all(&self.inner);
-            self.checkpoint()?;
+            self.publish_layer(plan)?;
             self.inner.publish(&self.working.state);
             self.merge_small()?;
         }

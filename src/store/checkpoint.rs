@@ -18,6 +18,9 @@ use crate::index::{Covered, Overlay};
 use crate::limits::DELTAS_MAX;
 use crate::segment::dictionary;
 
+/// A base has at least so many times the entries of its deltas when a session has ended.
+const DELTA_SHARE: u64 = 8;
+
 /// What a new layer is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Plan {
@@ -28,12 +31,24 @@ pub(super) enum Plan {
 }
 
 impl Writer {
-    /// Publishes what was committed since the newest index file. Cost: the entries it writes. Small
-    /// deltas are merged so that each is at least twice the next newer one (as in a binary counter), and
-    /// all into the base once they are over 1/8 of it.
+    /// Publishes what was committed since the newest index file. Cost: the entries it writes. Small deltas are merged so
+    /// that each is at least twice the next newer one (as in a binary counter), and all into the base once they outgrow
+    /// it: so a bulk of any length writes its base at each doubling only. [`close`](Writer::close) leaves fewer.
     pub(super) fn checkpoint(&mut self) -> Result<()> {
-        // After a compaction a new base drops what the old files say of segments that are gone.
-        let plan = if self.state().dead.is_empty() { self.plan() } else { Plan::Base };
+        self.publish_layer(self.plan(self.beside_base()))
+    }
+
+    /// Returns what is left to publish when the session ends, if anything is. Readers look into every layer, so a base is
+    /// made where deltas are over 1/8 of it, and where the session wrote that much, so that its cost stays in proportion.
+    pub(super) fn plan_at_close(&self) -> Option<Plan> {
+        let plan = self.plan(self.beside_base().max(self.committed).saturating_mul(DELTA_SHARE));
+        // The last commit may have made a checkpoint, or a session that was killed many.
+        let is_left = plan == Plan::Base && self.state().layers.len() > 1;
+        (self.working.is_dirty() || is_left).then_some(plan)
+    }
+
+    /// Publishes a new layer as planned, or a base of the log where an older one turns out to be damaged.
+    pub(super) fn publish_layer(&mut self, plan: Plan) -> Result<()> {
         match self.write_checkpoint(plan) {
             Err(error) if is_index_damage(&error) => {
                 self.forget_index(&error)?;
@@ -43,7 +58,7 @@ impl Writer {
         }
     }
 
-    /// Publishes a new layer as planned.
+    /// Publishes a new layer as planned, and removes what it replaces.
     pub(super) fn write_checkpoint(&mut self, plan: Plan) -> Result<()> {
         let commit = self.state().position.link.id;
         let segments = self.segment_table()?;
@@ -55,13 +70,20 @@ impl Writer {
         self.remove_superseded()
     }
 
-    fn plan(&self) -> Plan {
+    /// Returns the entries that stand, or are about to, in deltas.
+    fn beside_base(&self) -> u64 {
         let state = self.state();
-        let Some((base, deltas)) = state.layers.split_last() else { return Plan::Base };
-        let entries = |index: &Arc<IndexFile>| u64::from(index.counts().entries);
         let fresh = u64::try_from(state.overlay.len()).unwrap_or(u64::MAX);
-        let total = deltas.iter().map(entries).fold(fresh, u64::saturating_add);
-        if total.saturating_mul(8) > entries(base) {
+        let deltas = state.layers.split_last().map_or(&[][..], |(_, deltas)| deltas);
+        deltas.iter().map(|delta| u64::from(delta.counts().entries)).fold(fresh, u64::saturating_add)
+    }
+
+    /// Plans a base where none of as many entries as `weight` stands.
+    fn plan(&self, weight: u64) -> Plan {
+        let state = self.state();
+        let base = state.layers.last().map_or(0, |base| u64::from(base.counts().entries));
+        // After a compaction a new base drops what the old files say of segments that are gone.
+        if state.layers.is_empty() || !state.dead.is_empty() || weight > base {
             return Plan::Base;
         }
         Plan::Delta(state.small_deltas())

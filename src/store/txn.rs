@@ -81,6 +81,8 @@ pub struct Writer {
     /// Whether an index file knows the run that was put into last, asked when that was the newest index file.
     pub(super) indexed: Option<(RunKey, CommitId, bool)>,
     pub(super) waited: Duration,
+    /// Records that it committed.
+    pub(super) committed: u64,
     _lock: Box<dyn Lock>,
 }
 
@@ -105,6 +107,7 @@ impl Writer {
             poisoned,
             indexed: None,
             waited: Duration::ZERO,
+            committed: 0,
             _lock: lock,
         }
     }

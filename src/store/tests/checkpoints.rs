@@ -1,7 +1,9 @@
 //! Tests of what happens beside a commit: checkpoints that fail, files that are no segments.
 
+use std::ops::Range;
+
 use super::*;
-use crate::limits::TAIL_MAX_RECORDS;
+use crate::limits::{DELTAS_MAX, TAIL_MAX_RECORDS};
 use crate::store::compact::CompactOptions;
 use crate::store::tests::compaction::damage;
 use crate::vfs::fault::{Fault, FaultPlan, Times};
@@ -44,6 +46,104 @@ fn a_commit_whose_checkpoint_fails_is_acknowledged_and_the_next_one_tries_again(
         assert_eq!(damage(&mem), Vec::<String>::new());
     }
     assert!(failed >= 4, "{failed}");
+}
+
+/// Commits as many groups of eight snapshots, each with the checkpoint that a full tail makes. Returns the entries of all
+/// layers that were written.
+fn bulk(store: &Store, one: &mut Writer, groups: Range<u32>) -> u64 {
+    let mut written = 0;
+    for group in groups {
+        for number in 0..8 {
+            put(one, group * 8 + number, 1, b"x");
+        }
+        one.commit().unwrap();
+        one.checkpoint().unwrap();
+        written += u64::from(layers(store)[0]);
+    }
+    written
+}
+
+/// The entries of each layer, newest first.
+fn layers(store: &Store) -> Vec<u32> {
+    store.view().parts().1.layers.iter().map(|layer| layer.counts().entries).collect()
+}
+
+#[test]
+fn a_bulk_leaves_one_base_when_it_is_closed() {
+    // A million snapshots in one session left a base and deltas of up to an eighth of it: each lookup afterwards looked into
+    // several tables. And where the last commit had made a checkpoint, closing did not look at the layers at all.
+    for groups in 1..130 {
+        let (mem, store) = create(1 << 20);
+        let mut one = writer(&store);
+        bulk(&store, &mut one, 0..groups);
+        assert!(layers(&store).len() <= DELTAS_MAX + 1);
+        one.close().unwrap();
+        assert_eq!(layers(&reopen(&mem)), [groups * 8], "{groups}");
+        assert_eq!(damage(&mem), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_bulk_writes_its_index_a_few_times_over_and_not_once_for_each_eighth() {
+    let (_, store) = create(1 << 20);
+    let mut one = writer(&store);
+    let entries = bulk(&store, &mut one, 0..128);
+    assert!(entries < 6 * 128 * 8, "{entries}");
+    one.close().unwrap();
+}
+
+#[test]
+fn a_session_of_one_record_writes_that_record_whatever_else_the_store_has() {
+    let (mem, store) = create(1 << 20);
+    let mut one = writer(&store);
+    bulk(&store, &mut one, 0..50);
+    one.close().unwrap();
+    for number in 0..50 {
+        let store = reopen(&mem);
+        let mut one = writer(&store);
+        put(&mut one, 400 + number, 2, b"x");
+        one.commit().unwrap();
+        one.close().unwrap();
+        let layers = layers(&reopen(&mem));
+        let (base, deltas) = layers.split_last().unwrap();
+        assert_eq!((*base, deltas.iter().sum::<u32>()), (400, number + 1));
+        // Each is merged with those that are not twice as large, so no entry is written more often than the counter has bits.
+        assert!(deltas.len() <= DELTAS_MAX && deltas.windows(2).all(|pair| pair[0] <= pair[1]), "{layers:?}");
+    }
+    let mut one = writer(&store);
+    put(&mut one, 450, 2, b"x");
+    one.commit().unwrap();
+    one.close().unwrap();
+    assert_eq!(layers(&reopen(&mem)), [451], "now they are over an eighth");
+}
+
+#[test]
+fn a_bulk_that_is_killed_leaves_layers_that_answer_rightly_and_the_next_session_joins_them() {
+    let (mem, store) = create(1 << 20);
+    let mut one = writer(&store);
+    let mut most = 0;
+    for group in 0..70 {
+        bulk(&store, &mut one, group..group + 1);
+        let crashed = mem.crash();
+        let after = reopen(&crashed);
+        assert!(layers(&after).len() <= DELTAS_MAX + 1);
+        most = most.max(layers(&after).len());
+        let count = (group + 1) * 8;
+        for number in (0..count).step_by(7) {
+            assert_eq!(latest(&after.view(), number).unwrap(), b"x");
+        }
+        assert_eq!(latest(&after.view(), count), None);
+        assert_eq!(after.view().len(), u64::from(count));
+        assert_eq!(damage(&crashed), Vec::<String>::new());
+        // That it writes nothing does not matter.
+        writer(&after).close().unwrap();
+        let layers = layers(&reopen(&crashed));
+        let (base, deltas) = layers.split_last().unwrap();
+        assert!(deltas.iter().sum::<u32>() * 8 <= *base, "{layers:?}");
+        assert_eq!(reopen(&crashed).view().len(), u64::from(count));
+        assert_eq!(damage(&crashed), Vec::<String>::new());
+    }
+    assert!(most > 3, "{most}");
 }
 
 #[test]

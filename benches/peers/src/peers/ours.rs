@@ -195,7 +195,7 @@ fn segment_ids(vfs: &Arc<dyn ReadVfs>) -> Vec<SegmentId> {
     ids
 }
 
-/// The index and the segments of a store that was closed: a base, and nothing behind it.
+/// The index and the segments of a store that was closed after a bulk: a base, and nothing behind it.
 struct Unverified {
     index: Index<Map>,
     segments: Segments,
@@ -205,8 +205,10 @@ pub(super) fn open_unverified(dir: &Path) -> Box<dyn Peer> {
     let vfs: Arc<dyn ReadVfs> = Arc::new(Disk::new(dir.join("store")));
     let name = |entry: &stix_store::vfs::DirEntry| entry.name.clone();
     let mut names: Vec<String> = vfs.list("").unwrap().unwrap().iter().map(name).collect();
-    names.retain(|name| name.starts_with("index.") && !name.ends_with(".delta"));
-    let name = names.iter().max_by_key(|name| name[6..].parse::<u64>().unwrap()).unwrap();
+    names.retain(|name| name.starts_with("index."));
+    let [name] = names.as_slice() else {
+        panic!("store unverified reads stores of one index file, and this one has {names:?}: close it after a bulk")
+    };
     let file = vfs.open(name).unwrap().unwrap();
     let index = Index::open(file.map(file.len().unwrap()).unwrap(), name, STORE_ID).unwrap();
     assert_eq!(index.kind(), FileKind::Base);

@@ -5,7 +5,7 @@
 //!
 //! Each store is loaded by its fastest bulk path. Then, in every round, every store is asked in turn, so that a noisy neighbour
 //! hits all of them; what is printed is the median of the rounds, with the smallest and the largest. With `--import` a backup tree
-//! of that many files is taken in instead, see `import.rs`.
+//! of that many files is taken in instead, see `import.rs`. It starts itself as `stix-store-peers --ask STORE DIR` to measure processes.
 
 #[path = "../../common"]
 mod common {
@@ -21,6 +21,7 @@ mod floors;
 mod import;
 mod measure;
 mod peers;
+mod process;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use data::Data;
-use peers::{KINDS, Kind, Peer};
+use peers::{KINDS, Kind, Peer, own};
 
 /// Questions of each kind and round: with three lines of memory for each answer some 40 MB, more than fit most caches.
 const QUESTIONS: usize = 200_000;
@@ -97,7 +98,7 @@ impl Figures {
             let median = measure::median(&mut values);
             let (min, max) = (values[0], values[values.len() - 1]);
             println!(
-                "{size:9} {store:17} {what:15} {median:12.2} ({min:.2} to {max:.2}, of {})",
+                "{size:9} {store:17} {what:37} {median:12.2} ({min:.2} to {max:.2}, of {})",
                 values.len()
             );
             all.push(json!({ "size": size, "store": store, "measure": what, "median": median, "min": min, "max": max, "runs": values.len() }));
@@ -147,22 +148,35 @@ fn run(size: usize, options: &Options) -> Vec<Value> {
     for (kind, path) in kinds.iter().zip(&paths) {
         measure::verify(kind, &*(kind.open)(path), &data);
     }
+    let of = |name| kinds.iter().zip(&paths).find(|(kind, _)| kind.name == name).map(|(_, path)| path);
+    if let Some(path) = of("store") {
+        own::index(path, &data, &mut figures);
+    }
     for _ in 0..options.rounds {
+        process::floor(&data, &mut figures);
         figures.add("floor", "one load that waits, ns", Some(chain.walk(400_000)));
         figures.add("floor", "scan, MB/s", Some(floors::read_and_sum(&segments) / 1e6));
         figures.add("floor", "load, s", Some(floors::write_durably(dir.path(), data.bytes)));
+        figures.add("floor", "decompression, ns", of("store zstd").map(|path| own::decompression(path)));
         for (kind, path) in kinds.iter().zip(&paths) {
             let peer = (kind.open)(path);
             round(kind, &*peer, &data, &mut figures);
             // LMDB opens a file once in a process, so the one that was asked has to go first.
             drop(peer);
             figures.add(kind.name, "open, us", Some(measure::open(kind, path, &data.questions)));
+            process::measure(kind, path, &data, &mut figures);
         }
     }
     figures.tell(size)
 }
 
 fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [ask, kind, dir] = words.as_slice()
+        && ask == "--ask"
+    {
+        return process::answer(kind, Path::new(dir));
+    }
     let options = options();
     let workload =
         format!("{} files a run, 5 % of ids with 2 to 5 snapshots, seed 1", common::data::FILES_PER_RUN);

@@ -10,6 +10,7 @@ mod cdb;
 mod lmdb;
 mod odht_log;
 mod ours;
+pub(crate) mod own;
 mod redb_file;
 #[cfg(feature = "rocksdb")]
 mod rocks;

@@ -25,7 +25,7 @@ use super::{Peer, See, Session, last_of};
 use crate::data::{Data, run_name};
 use crate::import::THREADS;
 
-const STORE_ID: StoreId = StoreId([7; 16]);
+pub(super) const STORE_ID: StoreId = StoreId([7; 16]);
 /// What import commits at a time.
 const COMMIT_BYTES: usize = 16 << 20;
 const SAMPLES: usize = 10_000;
@@ -188,7 +188,7 @@ impl CheckSink for Clean {
     }
 }
 
-fn segment_ids(vfs: &Arc<dyn ReadVfs>) -> Vec<SegmentId> {
+pub(super) fn segment_ids(vfs: &Arc<dyn ReadVfs>) -> Vec<SegmentId> {
     let mut ids: Vec<SegmentId> =
         vfs.list("data").unwrap().unwrap().iter().filter_map(|entry| parse_file_name(&entry.name)).collect();
     ids.sort_unstable();
@@ -196,24 +196,30 @@ fn segment_ids(vfs: &Arc<dyn ReadVfs>) -> Vec<SegmentId> {
 }
 
 /// The index and the segments of a store that was closed after a bulk: a base, and nothing behind it.
-struct Unverified {
-    index: Index<Map>,
-    segments: Segments,
+pub(super) struct Unverified {
+    pub(super) index: Index<Map>,
+    pub(super) segments: Segments,
 }
 
 pub(super) fn open_unverified(dir: &Path) -> Box<dyn Peer> {
+    Box::new(open_parts(dir))
+}
+
+pub(super) fn open_parts(dir: &Path) -> Unverified {
     let vfs: Arc<dyn ReadVfs> = Arc::new(Disk::new(dir.join("store")));
     let name = |entry: &stix_store::vfs::DirEntry| entry.name.clone();
     let mut names: Vec<String> = vfs.list("").unwrap().unwrap().iter().map(name).collect();
     names.retain(|name| name.starts_with("index."));
     let [name] = names.as_slice() else {
-        panic!("store unverified reads stores of one index file, and this one has {names:?}: close it after a bulk")
+        panic!(
+            "store unverified reads stores of one index file, and this one has {names:?}: close it after a bulk"
+        )
     };
     let file = vfs.open(name).unwrap().unwrap();
     let index = Index::open(file.map(file.len().unwrap()).unwrap(), name, STORE_ID).unwrap();
     assert_eq!(index.kind(), FileKind::Base);
     let segments = Segments::new(vfs.clone(), STORE_ID, segment_ids(&vfs), None, None);
-    Box::new(Unverified { index, segments })
+    Unverified { index, segments }
 }
 
 impl Peer for Unverified {

@@ -110,10 +110,14 @@ impl Overlay {
             return None;
         }
         let hash = hash_key(&key.object, self.seed);
-        let old = self.entries.get(&key).copied();
-        let replaces = old.map_or(below.is_some(), |old| old.flags.replaces);
-        let entry = OverlayEntry { flags: EntryFlags { replaces, ..new.flags }, ..new };
-        self.entries.insert(key, entry);
+        let entry = |replaces| OverlayEntry { flags: EntryFlags { replaces, ..new.flags }, ..new };
+        let (old, entry) = match self.entries.entry(key) {
+            btree_map::Entry::Occupied(mut place) => {
+                let entry = entry(place.get().flags.replaces);
+                (Some(place.insert(entry)), entry)
+            }
+            btree_map::Entry::Vacant(place) => (None, *place.insert(entry(below.is_some()))),
+        };
         if let Some(old) = old {
             self.order.remove(&(key.run, hash, old.at, key.object));
         }

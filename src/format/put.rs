@@ -126,12 +126,21 @@ pub fn encode(out: &mut Vec<u8>, key: &Key, name: &[u8], put: &PutData<'_>) {
 /// Which field no writer writes like that.
 #[inline]
 pub fn decode(data: &[u8]) -> Result<PutData<'_>, Damage> {
-    fields(data).filter(PutData::is_possible).ok_or_else(|| why_no_put(data))
+    intact(data).ok_or_else(|| why_no_put(data))
 }
 
-/// Looked for once something is wrong: see [`intact_head`](super::record::intact_head).
+/// The same for those who need no reason: see [`intact_head`](super::record::intact_head).
+#[inline]
+pub fn intact(data: &[u8]) -> Option<PutData<'_>> {
+    match fields(data) {
+        Some(put) if put.is_possible() => Some(put),
+        _ => None,
+    }
+}
+
+/// Says what is wrong with data that is not [`intact`].
 #[cold]
-fn why_no_put(data: &[u8]) -> Damage {
+pub fn why_no_put(data: &[u8]) -> Damage {
     let field = |what, value: u64| Damage::Field { what, value };
     let [code, flags, ..] = *data else {
         return field("put fields", u64::try_from(data.len()).unwrap_or(u64::MAX));
@@ -233,7 +242,11 @@ pub fn peek(data: &[u8]) -> Option<(PutKind, u32)> {
 /// Bytes that [`peek`] needs at most: two, and four LEB128 numbers.
 pub const PEEK_BYTES: usize = 42;
 
-#[inline]
+#[expect(
+    clippy::inline_always,
+    reason = "to hand such a structure on field by field is waited for: twice a call"
+)]
+#[inline(always)]
 fn fields(data: &[u8]) -> Option<PutData<'_>> {
     let mut cursor = Cursor::new(data);
     let [code, flags] = cursor.array()?;

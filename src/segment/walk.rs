@@ -108,6 +108,20 @@ impl<'f> Walk<'f> {
             return Ok(None);
         }
         let bindings = self.bindings;
+        match bindings.likely_head(self.bytes(offset, HEAD_BYTES)?, offset) {
+            Some((head, binding)) if head.size <= self.len.saturating_sub(offset) => {
+                self.next = offset.saturating_add(head.size);
+                self.binding = Some(binding);
+                Ok(Some(Step::Record { offset, head }))
+            }
+            _ => self.other(offset),
+        }
+    }
+
+    /// What is not as usual: a dictionary, or a segment whose header is damaged, or no record.
+    #[cold]
+    fn other(&mut self, offset: u32) -> Result<Option<Step>> {
+        let bindings = self.bindings;
         match bindings.decode_head(self.bytes(offset, HEAD_BYTES)?, offset) {
             Ok((head, binding)) if head.size <= self.len.saturating_sub(offset) => {
                 self.next = offset.saturating_add(head.size);
@@ -183,6 +197,17 @@ impl<'f> Walk<'f> {
         let Some(binding) = self.binding else { return Ok(Err(Damage::Magic)) };
         let data = self.data(offset, head)?;
         Ok(record::verify_data(head, data, binding, offset))
+    }
+
+    /// The same for those who need no reason: where it says no, [`verify`](Walk::verify) has it.
+    ///
+    /// # Errors
+    /// Failures of reading.
+    #[inline]
+    pub fn is_intact(&mut self, offset: u32, head: &Head) -> Result<bool> {
+        let Some(binding) = self.binding else { return Ok(false) };
+        let data = self.data(offset, head)?;
+        Ok(record::is_intact(head, data, binding, offset))
     }
 
     /// Returns the dictionary of the segment, by what the record of the last step is bound to.

@@ -84,7 +84,9 @@ pub fn prefetch(bytes: &[u8], soon: Soon) {
     for line in lines {
         prefetch_line(line, soon);
     }
-    prefetch_line(rest, soon);
+    if !rest.is_empty() {
+        prefetch_line(rest, soon);
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -5,19 +5,22 @@ use std::borrow::Cow;
 use super::finding::{Finding, RecordKind, RecordReport};
 use super::options::{Judge, Judgement, Level, Remark};
 use crate::error::{Damage, Error, Place, Result};
-use crate::format::put::{self, NamedKeys, PutKind};
+use crate::format::put::{self, NamedKeys, PutData, PutKind};
 use crate::format::record::{HEAD_LEN, Head, Tag};
 use crate::format::segment::file_name;
-use crate::id::{CommitId, Key, Location, RunKey, SegmentId};
+use crate::id::{CommitId, DictionaryId, Key, Location, RunKey, SegmentId};
 use crate::index::hash_key;
 use crate::progress::Stop;
 use crate::segment::{Dictionary, Record, Walk};
 use crate::store::Snapshot;
 use crate::store::log::{Notes, Survey};
 use crate::store::state::State;
+use crate::vfs::{Soon, prefetch};
 
-use newest::{Newest, Numbers};
+pub(super) use counts::Counts;
+use newest::{Newest, Numbers, is_at_home};
 
+mod counts;
 mod newest;
 
 /// Records that wait before they are held against the index: by then the lines of memory that they were asked for are there.
@@ -34,45 +37,6 @@ pub(super) enum Told {
     Remark(RunKey, Remark),
 }
 
-/// Counts of some records.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub(super) records: u64,
-    /// Newest ones of their keys that are PUTs.
-    pub(super) live: u64,
-    /// Live snapshots found good.
-    pub(super) ok: u64,
-    /// Damaged records.
-    pub(super) bad: u64,
-    /// Entries of the index that they back.
-    pub(super) entries: u64,
-    /// The same of the records of runs.
-    pub(super) runs: u64,
-    /// Bytes of the newest records of their keys, deletions included.
-    pub(super) newest_bytes: u64,
-    /// Records of which a damaged index did not say whether they are the newest.
-    pub(super) unknown: u64,
-}
-
-impl Counts {
-    /// Adds those of more records.
-    pub(super) fn add(&mut self, more: &Counts) {
-        let Counts { records, live, ok, bad, entries, runs, newest_bytes, unknown } = *more;
-        for (count, more) in [
-            (&mut self.records, records),
-            (&mut self.live, live),
-            (&mut self.ok, ok),
-            (&mut self.bad, bad),
-            (&mut self.entries, entries),
-            (&mut self.runs, runs),
-            (&mut self.newest_bytes, newest_bytes),
-            (&mut self.unknown, unknown),
-        ] {
-            *count = count.saturating_add(more);
-        }
-    }
-}
-
 /// What is kept of records until their COMMIT.
 #[derive(Debug, Default)]
 pub(super) struct Noted {
@@ -81,7 +45,9 @@ pub(super) struct Noted {
     /// There are records whose heads do not hold.
     pub(super) broken: bool,
     pub(super) told: Vec<Told>,
+    /// Records that wait: of one segment, and of one run.
     queue: Vec<Seen>,
+    /// How the layers of the index number these two.
     within: Option<Numbers>,
     keys: NamedKeys,
 }
@@ -97,6 +63,7 @@ impl Notes for Noted {
 struct Seen {
     at: Location,
     key: Key,
+    is_run: bool,
     size: u32,
     tag: Tag,
     kind: Option<PutKind>,
@@ -116,6 +83,17 @@ struct Rare {
 }
 
 impl Seen {
+    /// Tells whether it is a snapshot with nothing to tell of.
+    fn is_plain(&self) -> bool {
+        self.rare.is_none() && self.kind == Some(PutKind::Snapshot)
+    }
+
+    #[inline]
+    fn is_damaged(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.damage.is_some())
+    }
+
+    #[cold]
     fn damaged(&mut self, damage: Damage) {
         self.rare.get_or_insert_default().damage = Some(damage);
     }
@@ -143,19 +121,18 @@ impl Survey for Inspect<'_> {
             return dictionary(walk, at, head, notes);
         }
         let mut seen = self.seen(at, head);
-        let damage = match walk.verify(at.offset, head)? {
-            Ok(()) => self.decode(walk, head, &mut seen, &mut notes.keys)?.err(),
-            Err(damage) => Some(damage),
-        };
-        if let Some(damage) = damage {
+        // What is wrong is put down where it is seen: to hand it back costs each record for which there is nothing.
+        if walk.is_intact(at.offset, head)? {
+            self.decode(walk, head, &mut seen, &mut notes.keys)?;
+        } else if let Err(damage) = walk.verify(at.offset, head)? {
             seen.damaged(damage);
+        }
+        if seen.is_damaged() {
             seen.kind = kind_of(walk, at, head)?;
         } else if self.level == Level::Content && seen.kind == Some(PutKind::Snapshot) {
             return self.judge(walk, head, seen, notes);
         }
-        self.ask(&seen, &mut notes.within);
-        notes.queue.push(seen);
-        if notes.queue.len() >= BATCH { self.compare(notes) } else { Ok(()) }
+        self.put_off(seen, notes)
     }
 
     fn broken(
@@ -172,8 +149,7 @@ impl Survey for Inspect<'_> {
         let mut seen = self.seen(at, head);
         seen.damaged(damage.clone());
         seen.kind = kind_of(walk, at, head)?;
-        notes.queue.push(seen);
-        Ok(())
+        self.put_off(seen, notes)
     }
 
     fn settle(&self, notes: &mut Noted) -> Result<()> {
@@ -186,47 +162,70 @@ impl Inspect<'_> {
     fn seen(&self, at: Location, head: &Head) -> Seen {
         let (key, size, tag) = (head.key(), head.size, head.tag);
         let hash = hash_key(&key.object, self.state.overlay.seed());
-        Seen { at, key, size, tag, kind: None, hash, txn: CommitId(0), is_newest: false, rare: None }
+        let (is_run, txn) = (key.is_run(), CommitId(0));
+        Seen { at, key, is_run, size, tag, kind: None, hash, txn, is_newest: false, rare: None }
+    }
+
+    /// Lets a record wait until what it is held against is there.
+    #[inline]
+    fn put_off(&self, seen: Seen, notes: &mut Noted) -> Result<()> {
+        if notes.queue.len() >= BATCH || !notes.within.as_ref().is_some_and(|within| within.is_of(&seen)) {
+            self.compare(notes)?;
+            notes.within = self.numbers_of(&seen)?;
+        }
+        if let Some((layer, _)) = self.first(notes.within.as_ref()) {
+            prefetch(layer.bucket_of(seen.hash), Soon::Next);
+        }
+        notes.queue.push(seen);
+        Ok(())
     }
 
     /// Decodes what a record holds, as strictly as every reader does.
     #[inline]
-    fn decode(
-        &self,
-        walk: &mut Walk<'_>,
-        head: &Head,
-        seen: &mut Seen,
-        keys: &mut NamedKeys,
-    ) -> Result<std::result::Result<(), Damage>> {
+    fn decode(&self, walk: &mut Walk<'_>, head: &Head, seen: &mut Seen, keys: &mut NamedKeys) -> Result<()> {
         let dictionary = walk.dictionary();
         let data = walk.data(seen.at.offset, head)?;
-        Ok(match head.tag {
-            Tag::Put => put::decode(data).and_then(|put| {
-                let key = &seen.key;
-                put.fits(key, dictionary)?;
-                match put.name {
-                    Some(name) if !keys.fits(key, name) => return Err(Damage::WrongRecord),
-                    None if !put::has_implied_name(key) => {
-                        return Err(Damage::Field { what: "implied name", value: 0 });
-                    }
-                    _ => {}
-                }
-                if self.records {
-                    let name = put.name(key).ok().map(Cow::into_owned);
-                    seen.rare.get_or_insert_default().name = name;
-                }
-                (seen.kind, seen.txn) = (Some(put.kind), put.first_commit);
-                Ok(())
-            }),
-            Tag::Delete => put::decode_delete(data).map(|(_, commit)| seen.txn = commit),
-            Tag::Dictionary | Tag::Commit => Ok(()),
-        })
+        match head.tag {
+            Tag::Put => match &put::intact(data) {
+                Some(put) => self.decode_put(put, dictionary, seen, keys),
+                None => seen.damaged(put::why_no_put(data)),
+            },
+            Tag::Delete => match put::decode_delete(data) {
+                Ok((_, commit)) => seen.txn = commit,
+                Err(damage) => seen.damaged(damage),
+            },
+            Tag::Dictionary | Tag::Commit => {}
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn decode_put(&self, put: &PutData<'_>, dictionary: DictionaryId, seen: &mut Seen, keys: &mut NamedKeys) {
+        let key = &seen.key;
+        if let Err(damage) = put.fits(key, dictionary) {
+            return seen.damaged(damage);
+        }
+        match put.name {
+            Some(name) if !keys.fits(key, name) => return seen.damaged(Damage::WrongRecord),
+            None if !put::has_implied_name(key) => {
+                return seen.damaged(Damage::Field { what: "implied name", value: 0 });
+            }
+            _ => {}
+        }
+        if self.records {
+            let name = put.name(key).ok().map(Cow::into_owned);
+            seen.rare.get_or_insert_default().name = name;
+        }
+        (seen.kind, seen.txn) = (Some(put.kind), put.first_commit);
     }
 
     /// Decodes the payload of a live snapshot and lets the caller judge it.
     fn judge(&self, walk: &mut Walk<'_>, head: &Head, mut seen: Seen, notes: &mut Noted) -> Result<()> {
         self.compare(notes)?;
-        let newest = self.newest(&seen, &mut notes.within)?;
+        if !notes.within.as_ref().is_some_and(|within| within.is_of(&seen)) {
+            notes.within = self.numbers_of(&seen)?;
+        }
+        let newest = self.newest(&seen, notes.within.as_ref())?;
         if newest == Newest::This {
             let dictionary = walk.dictionary();
             let data = Cow::Borrowed(walk.data(seen.at.offset, head)?);
@@ -256,23 +255,33 @@ impl Inspect<'_> {
     /// Holds the records that wait against the index.
     fn compare(&self, notes: &mut Noted) -> Result<()> {
         let mut queue = std::mem::take(&mut notes.queue);
-        for seen in &mut queue {
-            seen.is_newest = self.is_newest(seen, &mut notes.within);
+        if let Some((layer, within)) = self.first(notes.within.as_ref()) {
+            for seen in queue.iter_mut().filter(|seen| !seen.is_run) {
+                seen.is_newest = is_at_home(layer, within, seen);
+            }
         }
+        let (mut plain, mut bytes) = (0u64, 0u64);
         for seen in &mut queue {
-            let newest = if seen.is_newest { Newest::This } else { self.newest(seen, &mut notes.within)? };
+            if seen.is_newest && seen.is_plain() {
+                plain = plain.saturating_add(1);
+                bytes = bytes.saturating_add(seen.size.into());
+                continue;
+            }
+            let newest =
+                if seen.is_newest { Newest::This } else { self.newest(seen, notes.within.as_ref())? };
             self.note(seen, newest, notes);
         }
+        let (entries, live, ok) = (plain, plain, plain);
+        notes.counts.add(&Counts { entries, live, ok, newest_bytes: bytes, ..Counts::default() });
         queue.clear();
         notes.queue = queue;
         Ok(())
     }
 
     /// Counts a record, and notes what there is to tell.
-    #[inline]
     fn note(&self, seen: &mut Seen, newest: Newest, notes: &mut Noted) {
         let add = |counter: &mut u64| *counter = counter.saturating_add(1);
-        let (is_this, is_run) = (newest == Newest::This, seen.key.is_run());
+        let (is_this, is_run) = (newest == Newest::This, seen.is_run);
         let good = seen.rare.as_ref().is_none_or(|rare| rare.damage.is_none());
         let counts = &mut notes.counts;
         match newest {
@@ -359,7 +368,7 @@ fn about(seen: &Seen, damage: Damage, live: Option<bool>) -> Finding {
     let (len, key, name) = (Some(seen.size.into()), Some(seen.key), put::implied_name(&seen.key));
     let kind = Some(match seen.kind {
         _ if seen.tag == Tag::Delete => RecordKind::Delete,
-        _ if seen.key.is_run() => RecordKind::Run,
+        _ if seen.is_run => RecordKind::Run,
         Some(PutKind::Alias) => RecordKind::Alias,
         _ => RecordKind::Snapshot,
     });

@@ -129,7 +129,9 @@ fn a_damaged_copy_of_a_real_store_is_healed_from_its_results_and_its_source() {
 fn what_no_repair_can_change_is_said_to_be_so() {
     let dir = Dir::new();
     let store = Store::create(dir.store(), &CreateOptions::default()).unwrap();
-    let mut writer = store.writer(&WriterOptions::default()).unwrap();
+    // A child that another test has just forked may hold the lock of the creation for a moment.
+    let options = WriterOptions { lock_wait: std::time::Duration::from_secs(60), ..WriterOptions::default() };
+    let mut writer = store.writer(&options).unwrap();
     let name = run(1);
     let (key, _) = writer.put_run(instant(&name), &name, &[]).unwrap();
     let (kind, body) = (PutKind::Snapshot, Body::Raw(b"[]"));

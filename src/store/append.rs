@@ -179,7 +179,8 @@ impl Writer {
     }
 
     /// Publishes the index, so that the next open replays nothing and lookups find few files of it (after a bulk one), and
-    /// releases the lock. What was not committed is forgotten. Cost: in proportion to what this writer committed.
+    /// releases the lock. What was not committed is forgotten. Cost: in proportion to what this writer committed; to the whole
+    /// index once after a bulk that was killed, and while segments that a compaction left out wait for a reader to end.
     ///
     /// # Errors
     /// Failures of the file system. What was committed stays committed.
@@ -187,13 +188,14 @@ impl Writer {
         self.alive()?;
         self.rollback()?;
         self.segment = None;
-        if let Some(plan) = self.plan_at_close() {
-            self.working.seal_all(&self.inner);
-            self.publish_layer(plan)?;
-            self.inner.publish(&self.working.state);
-            self.merge_small()?;
+        if !self.working.is_dirty() {
+            self.join_layers();
+            return Ok(());
         }
-        Ok(())
+        self.working.seal_all(&self.inner);
+        self.publish_layer(self.plan_at_close())?;
+        self.inner.publish(&self.working.state);
+        self.merge_small()
     }
 
     pub(super) fn next_commit(&self) -> CommitId {

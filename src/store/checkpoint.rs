@@ -33,18 +33,29 @@ pub(super) enum Plan {
 impl Writer {
     /// Publishes what was committed since the newest index file. Cost: the entries it writes. Small deltas are merged so
     /// that each is at least twice the next newer one (as in a binary counter), and all into the base once they outgrow
-    /// it: so a bulk of any length writes its base at each doubling only. [`close`](Writer::close) leaves fewer.
+    /// it: so a bulk of any length writes its base at each doubling only. [`close`](Writer::close) leaves fewer. While segments
+    /// that a compaction left out wait for a reader to end, each layer is a base.
     pub(super) fn checkpoint(&mut self) -> Result<()> {
         self.publish_layer(self.plan(self.beside_base()))
     }
 
-    /// Returns what is left to publish when the session ends, if anything is. Readers look into every layer, so a base is
-    /// made where deltas are over 1/8 of it, and where the session wrote that much, so that its cost stays in proportion.
-    pub(super) fn plan_at_close(&self) -> Option<Plan> {
-        let plan = self.plan(self.beside_base().max(self.committed).saturating_mul(DELTA_SHARE));
-        // The last commit may have made a checkpoint, or a session that was killed many.
-        let is_left = plan == Plan::Base && self.state().layers.len() > 1;
-        (self.working.is_dirty() || is_left).then_some(plan)
+    /// Returns the last layer of a session. Readers look into every layer, so a base is made where deltas are over 1/8 of it,
+    /// and where the session wrote that much, so that its cost stays in proportion.
+    pub(super) fn plan_at_close(&self) -> Plan {
+        self.plan(self.beside_base().max(self.committed).saturating_mul(DELTA_SHARE))
+    }
+
+    /// Joins the layers that were published before the session ends, by its last commit or by a bulk that was killed, if they
+    /// are to be a base by now. Nothing is lost without it, so a failure is a warning.
+    pub(super) fn join_layers(&mut self) {
+        let plan = self.plan_at_close();
+        if plan != Plan::Base || self.state().layers.len() <= 1 {
+            return;
+        }
+        self.working.seal_all(&self.inner);
+        if let Err(error) = self.publish_layer(plan) {
+            tracing::warn!("cannot join the files of the index yet: {error}");
+        }
     }
 
     /// Publishes a new layer as planned, or a base of the log where an older one turns out to be damaged.

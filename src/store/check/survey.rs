@@ -124,8 +124,11 @@ impl Survey for Inspect<'_> {
         // What is wrong is put down where it is seen: to hand it back costs each record for which there is nothing.
         if walk.is_intact(at.offset, head)? {
             self.decode(walk, head, &mut seen, &mut notes.keys)?;
-        } else if let Err(damage) = walk.verify(at.offset, head)? {
-            seen.damaged(damage);
+        } else {
+            match walk.verify(at.offset, head)? {
+                Err(damage) => seen.damaged(damage),
+                Ok(()) => self.decode(walk, head, &mut seen, &mut notes.keys)?,
+            }
         }
         if seen.is_damaged() {
             seen.kind = kind_of(walk, at, head)?;
@@ -169,8 +172,11 @@ impl Inspect<'_> {
     /// Lets a record wait until what it is held against is there.
     #[inline]
     fn put_off(&self, seen: Seen, notes: &mut Noted) -> Result<()> {
-        if notes.queue.len() >= BATCH || !notes.within.as_ref().is_some_and(|within| within.is_of(&seen)) {
+        let is_other = !notes.within.as_ref().is_some_and(|within| within.is_of(&seen));
+        if is_other || notes.queue.len() >= BATCH {
             self.compare(notes)?;
+        }
+        if is_other {
             notes.within = self.numbers_of(&seen)?;
         }
         if let Some((layer, _)) = self.first(notes.within.as_ref()) {

@@ -147,6 +147,29 @@ fn a_bulk_that_is_killed_leaves_layers_that_answer_rightly_and_the_next_session_
 }
 
 #[test]
+fn a_session_that_wrote_nothing_ends_well_on_a_full_disk_whatever_a_killed_bulk_left() {
+    // The close joined the layers of the bulk that had died of the full disk, and failed for want of space: a session that had
+    // nothing to say was refused.
+    let (mem, store) = create(1 << 20);
+    let mut one = writer(&store);
+    bulk(&store, &mut one, 0..6);
+    drop(one);
+    let before = layers(&reopen(&mem));
+    assert!(before.len() > 1, "{before:?}");
+    let fault = Fault::new(Arc::new(mem.clone()), None);
+    let store = Store::open_on(Arc::new(fault.clone())).unwrap();
+    let one = writer(&store);
+    fault.set_plan(Some(FaultPlan { at: fault.count(), errno: ENOSPC, times: Times::Always, written: 0 }));
+    one.close().unwrap();
+    assert!(!fault.hits().is_empty(), "it did try");
+    fault.set_plan(None);
+    assert_eq!(reopen(&mem.crash()).view().len(), 48);
+    assert_eq!(damage(&mem), Vec::<String>::new());
+    writer(&reopen(&mem)).close().unwrap();
+    assert_eq!(layers(&reopen(&mem)), [48]);
+}
+
+#[test]
 fn what_the_index_covers_of_the_last_segment_is_mapped_and_what_comes_later_is_read() {
     // Where the last commit of an import made a checkpoint, closing had nothing to write, so nothing said that the segment
     // grows no more: each lookup in it was a system call for ever after.

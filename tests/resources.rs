@@ -152,7 +152,7 @@ fn the_memory_of_an_import_grows_with_the_index_only() {
     let dir = tempfile::tempdir().unwrap();
     // More than the import's window holds, so that it is full with both.
     let few = 32_000;
-    let many = number_of("RESOURCES_FILES", 44_000);
+    let many = number_of("RESOURCES_FILES", 52_000);
     let peak = |files: u64| {
         let tree = dir.path().join(format!("tree-{files}"));
         generate::tree(&tree, files).unwrap();

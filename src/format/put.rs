@@ -131,7 +131,7 @@ pub fn decode(data: &[u8]) -> Result<PutData<'_>, Damage> {
 
 /// The same for those who need no reason: see [`intact_head`](super::record::intact_head).
 #[inline]
-pub fn intact(data: &[u8]) -> Option<PutData<'_>> {
+pub(crate) fn intact(data: &[u8]) -> Option<PutData<'_>> {
     match fields(data) {
         Some(put) if put.is_possible() => Some(put),
         _ => None,
@@ -140,7 +140,7 @@ pub fn intact(data: &[u8]) -> Option<PutData<'_>> {
 
 /// Says what is wrong with data that is not [`intact`].
 #[cold]
-pub fn why_no_put(data: &[u8]) -> Damage {
+pub(crate) fn why_no_put(data: &[u8]) -> Damage {
     let field = |what, value: u64| Damage::Field { what, value };
     let [code, flags, ..] = *data else {
         return field("put fields", u64::try_from(data.len()).unwrap_or(u64::MAX));
@@ -244,7 +244,7 @@ pub const PEEK_BYTES: usize = 42;
 
 #[expect(
     clippy::inline_always,
-    reason = "to hand such a structure on field by field is waited for: twice a call"
+    reason = "a caller waits for so large a structure to be written before it can read it"
 )]
 #[inline(always)]
 fn fields(data: &[u8]) -> Option<PutData<'_>> {

@@ -7,12 +7,43 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::segment::Encoded;
+
 /// Buffers handed over at a time.
 const BATCH: usize = 64;
 /// Most buffers that wait to be filled again.
 const WAITING_MAX: usize = 4096;
 /// Largest buffer kept, in bytes: with a few large files among many small ones, all of them would grow large.
 const KEEP_MAX_BYTES: usize = 4 << 10;
+/// Most bytes of a buffer beyond its payload that go to the committer with it: the budget counts payloads.
+const SPARE_MAX_BYTES: usize = 64 << 10;
+
+/// A file's bytes.
+#[derive(Debug)]
+pub(super) enum Payload {
+    /// As they are: there is no encoder yet, because there is no dictionary yet.
+    Raw(Vec<u8>),
+    /// As the store wants them.
+    Encoded(Encoded),
+}
+
+impl Payload {
+    /// The same without a buffer that is much larger: a short file may come in that of a long one.
+    pub(super) fn trimmed(mut self) -> Payload {
+        let (Payload::Raw(bytes) | Payload::Encoded(Encoded { bytes, .. })) = &mut self;
+        if bytes.capacity().saturating_sub(bytes.len()) > SPARE_MAX_BYTES {
+            bytes.shrink_to_fit();
+        }
+        self
+    }
+
+    /// Its buffer, to be filled again.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        match self {
+            Payload::Raw(bytes) | Payload::Encoded(Encoded { bytes, .. }) => bytes,
+        }
+    }
+}
 
 /// A thread's hand in the exchange. Clones share what waits, not what a thread holds.
 #[derive(Debug, Default)]
@@ -69,6 +100,17 @@ mod tests {
         let again: Vec<Vec<u8>> = (0..=BATCH).map(|_| worker.take()).collect();
         assert!(again.iter().all(Vec::is_empty));
         assert_eq!(again.iter().filter(|buffer| buffer.capacity() > 0).count(), BATCH);
+    }
+
+    #[test]
+    fn a_short_payload_does_not_take_a_long_buffer_along() {
+        // Behind files of 900 kB that were unchanged, each new one of 1 kB went to the committer in a buffer of a megabyte, counted
+        // as its length: 16,384 may wait there.
+        let mut bytes = Vec::with_capacity(1 << 20);
+        bytes.extend_from_slice(b"short");
+        let kept = Payload::Raw(bytes).trimmed().into_buffer();
+        assert_eq!(kept, b"short");
+        assert!(kept.capacity() <= SPARE_MAX_BYTES);
     }
 
     #[test]

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::alias;
-use super::buffers::Buffers;
+use super::buffers::{Buffers, Payload};
 use super::group::Group;
 use super::mirror::Removals;
-use super::prepare::{Content, Done, Payload, PreparedFile, WARNINGS_MAX_IDS};
+use super::prepare::{Content, Done, PreparedFile, WARNINGS_MAX_IDS};
 use super::reason;
 use super::reports::{FileOf, Reports};
 use super::scan::{RunDir, file_name_of};
@@ -21,7 +21,6 @@ use super::{FileOutcome, FileReport, ImportSink, ImportSummary};
 use crate::error::{Error, Result};
 use crate::id::RunKey;
 use crate::progress::Progress;
-use crate::segment::Encoded;
 use crate::store::{Body, Outcome, Put, PutKind};
 
 /// The run directory being taken.
@@ -214,9 +213,7 @@ impl<'a, T: Target> Committer<'a, T> {
         let begun = self.meter.start();
         let outcome = self.target.put(&put);
         self.meter.stop(begun, |timings| &mut timings.append);
-        self.buffers.give(match payload {
-            Payload::Raw(bytes) | Payload::Encoded(Encoded { bytes, .. }) => bytes,
-        });
+        self.buffers.give(payload.into_buffer());
         let outcome = outcome?;
         if outcome != Outcome::Unchanged {
             self.group.add(file.bytes);

@@ -4,7 +4,8 @@ use std::thread;
 
 use parking_lot::Mutex;
 
-use super::prepare::{Content, Done, Payload};
+use super::buffers::Payload;
+use super::prepare::{Content, Done};
 use crate::limits::{DICTIONARY_MIN_RECORDS, GROUP_MAX_BYTES, GROUP_MAX_RECORDS};
 use crate::segment::Encoder;
 
@@ -74,8 +75,8 @@ impl Held {
         Held { items: std::mem::take(&mut self.items), ..Held::default() }
     }
 
-    /// Gives the items back, encoded on so many threads: nobody else has anything to do meanwhile. What does not encode stays
-    /// as it is, for the store to say why.
+    /// Gives the items back, encoded on so many threads: the workers may be as far ahead by now as they may get. What does not
+    /// encode stays as it is, for the store to say why.
     pub(super) fn into_encoded(mut self, encoder: &Encoder, threads: usize) -> Vec<Done> {
         let share = self.items.len().div_ceil(threads.max(1)).max(1);
         thread::scope(|scope| {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use super::alias::Look;
+use super::buffers::Payload;
 use super::gate::Ticket;
-use super::prepare::{Content, Done, Payload, PreparedFile};
+use super::prepare::{Content, Done, PreparedFile};
 use super::scan::{RunDir, RunEntry, file_name_of};
 use super::seen::SeenRun;
 use super::target::{Base, Compared, Digested, Known, Stored, Target, Visit, object_ids};

@@ -57,6 +57,8 @@ pub(super) fn run(
     if !wants_dictionary && !options.dry_run {
         slot.set(writer.encoder());
     }
+    // The whole budget, also while files are held back for a dictionary: what is read meanwhile comes to the committer as it is, which
+    // encodes it, but nobody waits.
     let gate = Gate::new(options.memory_bytes());
     let target = StoreTarget::new(writer, base.clone());
     let (from, removals, id) = open(source, &target, options, &gate, stop)?;

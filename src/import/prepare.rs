@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::FileReport;
-use super::buffers::Buffers;
+use super::buffers::{Buffers, Payload};
 use super::dictionary::EncoderSlot;
 use super::gate::Ticket;
 use super::reason;
@@ -17,7 +17,7 @@ use super::window::Worker;
 use crate::error::Error;
 use crate::id::RunKey;
 use crate::limits::{FILE_MAX_BYTES, NAME_MAX_BYTES};
-use crate::segment::{Encoded, Encoder};
+use crate::segment::Encoder;
 use crate::snapshot::{Bundle, Meta, bundle};
 use crate::vfs::tree::{FileTime, SourceDir, clock};
 
@@ -107,15 +107,6 @@ pub(super) enum Content {
         /// The reason, for people.
         detail: String,
     },
-}
-
-/// A file's bytes.
-#[derive(Debug)]
-pub(super) enum Payload {
-    /// As they are: there is no encoder yet, because there is no dictionary yet.
-    Raw(Vec<u8>),
-    /// As the store wants them.
-    Encoded(Encoded),
 }
 
 /// A worker.
@@ -325,7 +316,7 @@ impl<B: Base> Preparer<B> {
         // Taken, unless there was an error.
         self.buffers.give(spare);
         self.meter.stop(begun, |timings| &mut timings.encode);
-        encoded
+        encoded.map(Payload::trimmed)
     }
 }
 

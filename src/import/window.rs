@@ -20,11 +20,9 @@ use crate::progress::Stop;
 
 /// Most items between the one whose turn it is and the last one handed out.
 const AHEAD_MAX_ITEMS: u64 = 16_384;
-/// Least batches waiting for the workers: enough to keep them busy while the calling thread commits, few enough that the
-/// directories they hold open stay far below the limit of open files.
-const QUEUE_MIN_BATCHES: usize = 64;
-/// Least batches waiting per worker.
-const QUEUE_BATCHES_PER_WORKER: usize = 4;
+/// Batches waiting for the workers: enough to keep them busy while the calling thread commits. Each holds a directory open, so in a
+/// tree with a file a run 64 are, and one more for each worker: far below the usual limit of open files, 1,024.
+const QUEUE_BATCHES: usize = 64;
 /// How often a waiting calling thread looks at the stop flag.
 const STOP_POLL: Duration = Duration::from_millis(50);
 /// The same while there is nothing to hand out, but may be soon.
@@ -96,8 +94,7 @@ where
     thread::scope(|scope| {
         // However this ends, no worker is to wait at the gate for ever.
         let _closing = CloseOnDrop(gate);
-        let (job_sender, jobs) =
-            bounded(threads.saturating_mul(QUEUE_BATCHES_PER_WORKER).max(QUEUE_MIN_BATCHES));
+        let (job_sender, jobs) = bounded(QUEUE_BATCHES);
         // Unbounded, so that no worker ever waits for the calling thread here; the window bounds it.
         let (done_sender, done) = unbounded();
         (0..threads)

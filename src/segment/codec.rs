@@ -128,7 +128,8 @@ impl Encoder {
 
     fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<()> {
         out.clear();
-        out.reserve(compress_bound(payload.len()));
+        // Exactly: these buffers go round, and none should grow beyond its need.
+        out.reserve_exact(compress_bound(payload.len()));
         let compressed = self.compressor().and_then(|compressor| compressor.compress_to_buffer(payload, out));
         compressed.map(drop).map_err(|error| Error::io("compress", "payload", error))
     }

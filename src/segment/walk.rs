@@ -204,7 +204,7 @@ impl<'f> Walk<'f> {
     /// # Errors
     /// Failures of reading.
     #[inline]
-    pub fn is_intact(&mut self, offset: u32, head: &Head) -> Result<bool> {
+    pub(crate) fn is_intact(&mut self, offset: u32, head: &Head) -> Result<bool> {
         let Some(binding) = self.binding else { return Ok(false) };
         let data = self.data(offset, head)?;
         Ok(record::is_intact(head, data, binding, offset))

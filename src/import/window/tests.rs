@@ -146,6 +146,19 @@ fn items_that_are_all_larger_than_the_budget_pass_one_by_one() {
 }
 
 #[test]
+fn a_full_gate_that_all_workers_stand_at_loses_no_call() {
+    // Who waits and who makes room agree without a lock: a lost call would end this test never.
+    for threads in [2, 3, 8] {
+        let mut flow = Sizes::new(&vec![10; 20_000], 3);
+        let (result, most_used) = run_sizes(&mut flow, threads, 25, &|_| 0, &Stop::default());
+        result.unwrap();
+        assert!(is_in_order(&flow, 20_000), "{threads} threads");
+        // The limit, and one whose turn it was.
+        assert!(most_used <= 35, "{most_used}");
+    }
+}
+
+#[test]
 fn a_taker_that_holds_items_back_beyond_the_budget_still_gets_the_next() {
     let mut flow = Sizes::new(&[10; 300], 16);
     flow.keep_below = 200;

@@ -212,7 +212,7 @@ impl SourceFile<'_> {
     /// that grew meanwhile does not look complete.
     fn read_once(&self, buffer: &mut Vec<u8>, expect: u64, max: u64) -> Result<u64> {
         buffer.clear();
-        buffer.reserve(usize::try_from(expect.saturating_add(1)).unwrap_or(0));
+        buffer.reserve_exact(usize::try_from(expect.saturating_add(1)).unwrap_or(0));
         loop {
             let len = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
             if len > max {

@@ -205,6 +205,7 @@ fn main() {
     let mut group = criterion.benchmark_group("restore");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     for (name, resolve, order) in [
+        // Each object once: many times fewer than the connector's way, `closure`, brings out.
         ("once", Resolve::Once, Order::Dependency),
         ("once by name", Resolve::Once, Order::Name),
         ("closure", Resolve::Closure, Order::Dependency),
@@ -219,9 +220,11 @@ fn main() {
     group.bench_function("floor/the connector's way", |bench| {
         bench.iter(|| naive(dir.path(), &mut io::sink()));
     });
-    if python.is_some() {
+    if python.is_none() {
+        println!("SKIPPED: there is no python3, so nothing is held against the connector's way in it");
+    } else {
         // Without the start of the interpreter: the script takes the time.
-        let run = || in_python(dir.path()).map_or(0.0, |(_, seconds)| seconds);
+        let run = || in_python(dir.path()).unwrap().1;
         group.bench_function("floor/the connector's way in Python", |bench| {
             bench.iter_custom(|count| Duration::from_secs_f64((0..count).map(|_| run()).sum()));
         });

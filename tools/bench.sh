@@ -9,6 +9,7 @@
 # other stores, STORE_BENCH_TREE=DIR gives `compress` a tree of your own, SIZES_TREES=DIR gives `sizes` the folder of its trees.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+command -v python3 > /dev/null || { echo "bench.sh: needs python3 for its table; install it with: apt-get install python3" >&2; exit 1; }
 names=("$@")
 [ ${#names[@]} -gt 0 ] || names=(peers lookup scan open import restore compress sizes)
 criterion=()
@@ -35,9 +36,10 @@ peers() {
 }
 
 sizes() {
-    local trees=${SIZES_TREES:-$(mktemp -d)} packed=../shared/data/attack-ics-mobile.tar.gz
-    if [ -z "${SIZES_TREES:-}" ]; then
+    local trees=${SIZES_TREES:-} packed=../shared/data/attack-ics-mobile.tar.gz
+    if [ -z "$trees" ]; then
         [ -f "$packed" ] || { echo "bench.sh: SKIPPED: sizes, there are no real trees; SIZES_TREES=DIR names some"; return 0; }
+        trees=$(mktemp -d)
         tar -xzf "$packed" -C "$trees" --strip-components 1
     fi
     cargo build --release --quiet --locked --bin store
@@ -54,7 +56,8 @@ for name in "${names[@]}"; do
     since=$(date +%s)
     # Criterion's own report goes away: what it measured is read from its files.
     cargo bench --quiet --locked --bench "$name" "${criterion[@]}" > "$out/$name.log"
-    grep -vE '^(lookup|scan|open|import|restore)/|^ +|^Found|^Gnuplot|^Benchmarking|^$' "$out/$name.log" || true
+    grep -vE '^(lookup|scan|open|import|restore)/|^ +(time|thrpt|change):|^ +[[:digit:]]+ \([[:digit:].]+%\)|^ +(Performance|No change|Change within)|^Found|^Gnuplot|^Benchmarking|^$' \
+        "$out/$name.log" || true
     tools/bench.py "$since" "$out/$name.log" "$out/$name.json"
     figures+=("$out/$name.json")
 done

@@ -34,7 +34,10 @@ def stored(program, tree, compression):
 
 def main():
     rows = []
-    for tree in sorted(path.parent for path in pathlib.Path(sys.argv[2]).glob("*/opencti_data")):
+    trees = sorted(path.parent for path in pathlib.Path(sys.argv[2]).glob("*/opencti_data"))
+    if not trees:
+        sys.exit(f"sizes.py: no folder in {sys.argv[2]} holds opencti_data")
+    for tree in trees:
         for compression, goal in zip(("none", "zstd"), GOALS.get(tree.name, (None, None))):
             kept, files = stored(sys.argv[1], tree, compression)
             met = ["", ""] if goal is None else [f"{goal} at most", "met" if kept <= goal * files else "MISSED"]

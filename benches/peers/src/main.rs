@@ -155,7 +155,7 @@ fn run(size: usize, options: &Options) -> Vec<Value> {
     for _ in 0..options.rounds {
         process::floor(&data, &mut figures);
         figures.add("floor", "one load that waits, ns", Some(chain.walk(400_000)));
-        figures.add("floor", "scan, MB/s", Some(floors::read_and_sum(&segments) / 1e6));
+        figures.add("floor", "scan, MB/s", Some(floors::read_and_sum(&segments, data.bytes) / 1e6));
         figures.add("floor", "load, s", Some(floors::write_durably(dir.path(), data.bytes)));
         figures.add("floor", "decompression, ns", of("store zstd").map(|path| own::decompression(path)));
         for (kind, path) in kinds.iter().zip(&paths) {

@@ -189,7 +189,7 @@ fn load_apart(
     } else {
         None
     };
-    let (ids, mut dead) = split_dead(vfs, config, ids, &layers)?;
+    let Some((ids, mut dead)) = split_dead(vfs, config, ids, &layers)? else { return Ok(None) };
     dead.extend(&apart.hidden);
     let (active, sealed_len) = active_segment(vfs, &layers, &ids)?;
     // Where the index reaches the end of the last segment, and that one is sealed, nothing can have come since.
@@ -229,25 +229,35 @@ fn load_apart(
 
 /// Tells the segments of the state from those that a compaction left behind. The newest index file does not list
 /// the latter; that they may be forgotten is said by the hints of its commit alone, as a listing may lack a segment
-/// for other reasons: one that was lost, and came back.
+/// for other reasons: one that was lost, and came back. `None` if these hints went when a writer published a newer index.
 fn split_dead(
     vfs: &Arc<dyn ReadVfs>,
     config: Config,
     ids: Vec<SegmentId>,
     layers: &[Arc<IndexFile>],
-) -> Result<(Vec<SegmentId>, BTreeSet<SegmentId>)> {
-    let Some(newest) = layers.first() else { return Ok((ids, BTreeSet::new())) };
-    let next = newest.covered().next_segment;
+) -> Result<Option<(Vec<SegmentId>, BTreeSet<SegmentId>)>> {
+    let Some(newest) = layers.first() else { return Ok(Some((ids, BTreeSet::new()))) };
+    let (next, commit) = (newest.covered().next_segment, newest.covered().commit);
     let listed: Result<BTreeSet<SegmentId>> = newest.segments().map(|row| row.map(|(id, _)| id)).collect();
     // A damaged list condemns nothing; it is found when the index is asked.
-    let Ok(listed) = listed else { return Ok((ids, BTreeSet::new())) };
+    let Ok(listed) = listed else { return Ok(Some((ids, BTreeSet::new()))) };
     if ids.iter().all(|id| *id >= next || listed.contains(id)) {
-        return Ok((ids, BTreeSet::new()));
+        return Ok(Some((ids, BTreeSet::new())));
     }
-    let hints = load_hints(vfs, config, newest.covered().commit, &mut Vec::new())?.unwrap_or_default();
+    let hints = load_hints(vfs, config, commit, &mut Vec::new())?;
+    if hints.is_none() && has_index_after(&**vfs, commit)? {
+        return Ok(None);
+    }
+    let hints = hints.unwrap_or_default();
     let is_dead = |id: &SegmentId| hints.dead.contains(&id.0) && !listed.contains(id);
     let (dead, live): (Vec<_>, Vec<_>) = ids.into_iter().partition(is_dead);
-    Ok((live, dead.into_iter().collect()))
+    Ok(Some((live, dead.into_iter().collect())))
+}
+
+/// Tells whether an index was published after that of a commit. It comes before the older one and its hints go.
+fn has_index_after(vfs: &dyn ReadVfs, commit: CommitId) -> Result<bool> {
+    let beside = vfs.list("")?.unwrap_or_default();
+    Ok(files_of(&beside).filter_map(|entry| parse_index_name(&entry.name)).any(|(of, _)| of > commit))
 }
 
 /// Derives the seed of the index's hash from the store's identity.

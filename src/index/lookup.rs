@@ -154,7 +154,7 @@ impl<B: AsRef<[u8]>> Index<B> {
                             return Ok(Some(Own::One(Found { run: record.run, at: location, flags: None })));
                         }
                         // Another object whose hash begins alike.
-                        Some(record) if probe.is_of(self.hash(&record.object)) => {}
+                        Some(record) if probe.is_of(self.hash(&record.object))? => {}
                         // One that no slot of this bucket is for has taken another's place.
                         Some(_) | None => match self.entry_of_hash(hash, &mut entered)? {
                             Some((own, found)) if own.bare() == at.bare() => {

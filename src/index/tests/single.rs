@@ -1,6 +1,7 @@
 //! One file: what is written is found, and nothing else.
 
 use super::*;
+use crate::format::index::{PAGE_BYTES, Sections};
 use proptest::prelude::*;
 
 /// Compares every kind of lookup of an object with the log.
@@ -115,6 +116,52 @@ fn a_single_entry_of_another_object_with_the_same_hash_is_not_found() {
     let index = open(&bytes).expect("intact");
     check_object(&index, &log, &object(77, 2), 2);
     check_object(&index, &log, &object(77, 1), 2);
+}
+
+/// Ten hashes have the first of five buckets for their home, which has room for eight: the last two were moved on to the second
+/// one. A search that met one of these there, by the tag of another object, took it for a slot that damage had put there, and asked
+/// the entries of all runs, one run after the other: half the time of an import into a store of millions went there.
+#[test]
+fn a_slot_that_was_moved_on_ends_a_search_in_the_buckets() {
+    let home = |bucket: u64| (u64::MAX / 5 + 1) * bucket;
+    let near = (0..10).map(|number| (number << 40) | (number + 1));
+    let far = (0..18).map(|number| home(3) + (number << 40));
+    let keys: Vec<Key> = near.chain(far).map(|hash| Key::new(object(hash, 1), RunKey(hash % 3))).collect();
+    let (mut bytes, log) = base_of(&keys);
+    let entries = Sections::of(&open(&bytes).expect("intact").counts()).expect("small").entries;
+    let page = usize::try_from(entries.first).expect("small");
+    bytes[page * PAGE_BYTES + 10] ^= 1;
+    let index = open(&bytes).expect("its first page is intact");
+    assert_eq!((index.counts().home_buckets, index.counts().slots), (5, 28));
+    assert!(index.entries_of(RunKey(1)).and_then(Iterator::collect::<Result<Vec<_>>>).is_err());
+    // Absent ones whose home is the second bucket, with the tags of its own and of those that were moved on; and those themselves.
+    for (key, tag) in keys.iter().zip(1..=10u64) {
+        let absent = object(home(1) + (1 << 20) + tag - (home(1) & 0xfff), 1);
+        log.reads.set(0);
+        assert_eq!(index.floor(&absent, RunKey::MAX, &log).expect("the buckets are intact"), None);
+        assert_eq!(log.reads.get(), usize::from(tag > 8), "tag {tag}");
+        assert!(index.floor(&key.object, RunKey::MAX, &log).expect("intact").is_some());
+    }
+}
+
+/// A record that is not where the index says, and another one of the same tag in its place: that one's home is not full, so it
+/// cannot have been moved on, and the entry of the hash is what counts.
+#[test]
+fn a_slot_whose_record_is_of_a_bucket_that_is_not_full_is_wrong() {
+    let home = |bucket: u64| (u64::MAX / 5 + 1) * bucket;
+    let keys: Vec<Key> =
+        (0..28).map(|number| Key::new(object(home(3) + (number << 40), 1), RunKey(1))).collect();
+    let (bytes, mut log) = base_of(&keys);
+    let at = log.keys.iter().find(|(_, key)| key.object == keys[0].object).map(|(at, _)| *at).expect("put");
+    for foreign in [
+        object((1 << 20) + (home(3) & 0xfff), 1),
+        object(home(4) - (home(4) & 0xfff) + 0x1000 + (home(3) & 0xfff), 1),
+    ] {
+        log.keys.insert(at, Key::new(foreign, RunKey(1)));
+        let index = open(&bytes).expect("intact");
+        let found = index.floor(&keys[0].object, RunKey::MAX, &log).expect("intact");
+        assert_eq!(found.map(|found| found.at), Some(at), "who reads it will see that it is another's");
+    }
 }
 
 #[test]

@@ -104,6 +104,18 @@ pub(crate) fn show_span(span: Duration) -> String {
     }
 }
 
+/// Writes a time span as the command line takes it, in the largest unit that it is a whole number of: `30d`, `8h`, `0.5`.
+pub(crate) fn write_span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let whole = |(of, name): &(u64, &str)| {
+        let count = seconds.checked_div(*of).filter(|count| count.checked_mul(*of) == Some(seconds))?;
+        Some(format!("{count}{name}"))
+    };
+    let is_short = seconds == 0 || span.subsec_nanos() > 0;
+    let units = if is_short { &[][..] } else { &[(86_400, "d"), (3_600, "h"), (60, "min")] };
+    units.iter().find_map(whole).unwrap_or_else(|| span.as_secs_f64().to_string())
+}
+
 /// Returns `value * factor / divisor`, rounded down; 0 for a divisor of 0.
 pub(crate) fn scale(value: u64, factor: u64, divisor: u64) -> u64 {
     let product = u128::from(value).saturating_mul(u128::from(factor));
@@ -144,6 +156,15 @@ mod tests {
         assert_eq!(serde_json::to_string(&Text(name)).unwrap(), r#"{"b64":"Yf8bWzJKYgpj"}"#);
         assert_eq!(serde_json::to_string(&Text("é\"".as_bytes())).unwrap(), r#""é\"""#);
         assert_eq!(show_path([&b"run"[..], b"x.json"]), "run/x.json");
+    }
+
+    #[test]
+    fn spans_are_written_as_they_are_read() {
+        for text in ["0", "0.01", "1.5", "59", "61", "90min", "8h", "30d", "25h"] {
+            let span = super::super::values::span(text).unwrap();
+            assert_eq!(write_span(span), text);
+        }
+        assert_eq!(write_span(Duration::from_secs(2_592_000)), "30d");
     }
 
     #[test]

@@ -58,8 +58,8 @@ impl View {
     /// As for [`runs`](View::runs).
     pub fn run(&self, run: RunKey) -> Result<Option<RunInfo>> {
         let found = self.runs_of(run.instant())?.into_iter().find(|info| info.key == run);
-        if let Some(error) = found.as_ref().and_then(RunInfo::error) {
-            tracing::warn!("the name of a run is lost: {error}");
+        if let Some((info, error)) = found.as_ref().and_then(|info| Some((info, info.error()?))) {
+            tracing::warn!("the name of a run is lost, which is shown as {}: {error}", info.name);
         }
         Ok(found)
     }

@@ -114,3 +114,25 @@ fn progress_has_rate_and_findings_and_the_summary_says_what_to_do_next() {
     dir.expect(1, &command.split(' ').collect::<Vec<_>>());
     assert!(fs::exists(dir.store().join("quarantine")).is_ok_and(|there| !there), "a dry run writes nothing");
 }
+
+/// It said how many bytes were checked and how many snapshots were good, where only the index had been looked at: of a store
+/// with damaged records too.
+#[test]
+fn a_check_of_the_index_alone_does_not_call_records_good() {
+    let dir = store(3, 5);
+    let told = String::from_utf8(dir.expect(0, &["check", "--level", "index"])).unwrap();
+    let first = told.lines().next().unwrap();
+    assert!(first.starts_with("checked the index of 3 segments, no records: "), "{told}");
+    assert!(first.contains(" snapshots in place, ") && !first.contains("good"), "{told}");
+}
+
+/// What to run next was `--max-duration 0` behind a run that had been given half a second.
+#[test]
+fn the_command_that_goes_on_has_as_much_time_as_the_one_before() {
+    let dir = store(3, 5);
+    let record = dir.path("record");
+    let args = ["check", "--max-duration", "0.000001", "--max-age", "1.5d", "--record"];
+    let output = dir.run(&[&args[..], &[crate::common::text(&record)]].concat());
+    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(told.contains("--max-duration 0.000001 ") && told.contains("--max-age 36h "), "{told}");
+}

@@ -60,7 +60,7 @@ pub(crate) struct ManifestArgs {
 #[derive(ValueEnum, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LevelArg {
-    /// Records parse, index entries resolve
+    /// The index alone: its pages hold, and every entry points into a segment that is there
     Index,
     /// Every checksum of every record
     Crc,

@@ -1,9 +1,8 @@
 //! What to run next.
 
-use std::time::Duration;
-
 use super::super::command::Command;
 use super::super::context::Context;
+use super::super::text::write_span;
 use super::scan::{Task, Tell};
 
 /// Stands for a file that the reader has to name.
@@ -18,13 +17,12 @@ pub(super) fn go_on(context: &Context, task: &Task<'_>) -> Command {
     let command = Command::new(context, task.verb);
     let command =
         if task.verb == "check" { command.word("--level").word(task.level.name()) } else { command };
-    let seconds = |span: Duration| span.as_secs().to_string();
     let command = command
         .flag("--all", task.tell == Tell::All)
         .option("--shard", args.shard.map(|shard| shard.to_string()))
-        .option("--max-duration", args.max_duration.map(seconds));
+        .option("--max-duration", args.max_duration.map(write_span));
     if let Some(record) = task.record {
-        let age = task.max_age.map_or_else(|| MAX_AGE.to_owned(), seconds);
+        let age = task.max_age.map_or_else(|| MAX_AGE.to_owned(), write_span);
         return command.flag("--json", is_json).word("--record").word(record).word("--max-age").word(age);
     }
     match &args.resume {

@@ -48,6 +48,8 @@ pub(crate) struct Task<'t> {
 /// What a scan came to.
 pub(crate) struct Scan {
     pub(super) tally: Tally,
+    /// How deep it looked.
+    pub(super) level: LevelArg,
     /// What is wrong.
     pub(crate) wrong: Wrong,
     /// Damage known: found now or before.
@@ -117,15 +119,16 @@ impl Scan {
             0 => String::new(),
             count => format!(", {count} not read again"),
         };
-        format!(
-            "checked {} segments{skipped}, {} records, {}: {} snapshots good, {} damaged places, {} notices",
-            tally.segments,
-            tally.records,
-            show_size(tally.bytes),
-            tally.ok,
-            tally.damage,
-            tally.notices
-        )
+        let (segments, records, bytes) = (tally.segments, tally.records, show_size(tally.bytes));
+        let what = match self.level {
+            LevelArg::Index => format!("the index of {segments} segments{skipped}, no records"),
+            LevelArg::Crc | LevelArg::Content => {
+                format!("{segments} segments{skipped}, {records} records, {bytes}")
+            }
+        };
+        let good = if self.level == LevelArg::Index { "in place" } else { "good" };
+        let Tally { ok, damage, notices, .. } = tally;
+        format!("checked {what}: {ok} snapshots {good}, {damage} damaged places, {notices} notices")
     }
 
     /// Damage that this run found.

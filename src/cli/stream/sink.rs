@@ -346,7 +346,7 @@ impl Sink<'_> {
         result?;
         saved?;
         let go_on = go_on.filter(|_| is_said);
-        Ok(Scan { tally: self.tally, wrong: self.wrong, known_bad, go_on })
+        Ok(Scan { tally: self.tally, level: self.task.level, wrong: self.wrong, known_bad, go_on })
     }
 
     /// What to run next.

@@ -24,6 +24,7 @@ mod claims;
 mod entries;
 mod files;
 mod finding;
+mod gone;
 mod options;
 mod pass;
 mod scope;
@@ -53,9 +54,10 @@ const UNLINK_POLL: Duration = Duration::from_millis(5);
 /// Memory: a few pieces of a mebibyte for each thread, and at most 8 MiB of what is to be told of one transaction, as long as
 /// the store has its index. Without one the log is replayed into memory first.
 ///
-/// What only a whole pass can tell is left out where a part is read (`from`, `shard`, `deadline`): that a COMMIT which
-/// no index covers follows one in a segment that is gone. That takes the last COMMIT that lists the live segments. An entry too
-/// many of the index is named at its segment by the part that reads it, where a whole check names the index only.
+/// Parts (`from`, `shard`, `deadline`) together tell what a check of the whole tells, but for two things. That a segment is gone
+/// which nobody lists any more, as a writer has made a new index since, shows in the chain of COMMITs of the whole log only,
+/// and at its end. An entry too many of the index is named at its segment by the part that reads it, where a whole check may name
+/// the index only.
 ///
 /// # Errors
 /// `NoStore`, `UnsupportedVersion`, `Cancelled`, or the sink's error. Damage is a finding, not an error, and so is what the
@@ -83,22 +85,22 @@ pub(super) fn judge(
     let (config, state) = (loaded.config, &loaded.working.state);
     // Nothing is mapped: an error of the disk is then an error and not a signal.
     let state = &State { segments: Arc::new(state.segments.unmapped()), ..state.clone() };
-    let scope = Scope::of(state, options, hidden)?;
+    let gone = gone::gone(vfs, config.store, state, loaded.working.absent.clone())?;
+    let scope = Scope::of(state, options, hidden, gone)?;
     sink.begin(&begin(config.store, state, &scope))?;
     let mut report = Report { sink, summary: CheckSummary::default() };
     files::config(vfs, config.store, &mut report)?;
     files::strays(vfs, state, &mut report)?;
-    files::missing(vfs, config.store, state, &mut report)?;
-    files::end_of_log(loaded.working.proof.as_ref(), state, &mut report)?;
     files::dictionaries(vfs, state, &mut report)?;
     let places = if options.level == Level::Index { Places::Searched } else { Places::Trusted };
     let hints = files::index(vfs, config, state, places, &mut report)?.unwrap_or_default();
     if options.level == Level::Index {
         report.summary.cursor = entries::check(state, &scope, options, &mut report, stop)?;
-        files::covered(&loaded.working, &mut report)?;
+        gone::covered(&loaded.working, &scope, &mut report)?;
     } else {
         read(state, &scope, &hints, options, &mut report, stop)?;
     }
+    gone::end_of_log(loaded.working.proof.as_ref(), state, &scope, &mut report)?;
     Ok(report.summary)
 }
 

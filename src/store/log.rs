@@ -75,8 +75,8 @@ pub(crate) trait LogSink<N> {
     fn transaction(&mut self, transaction: &Transaction<'_>) -> Result<()>;
     /// Bytes that are wrong.
     fn damage(&mut self, at: Location, len: u32, damage: Damage) -> Result<()>;
-    /// Bytes that no COMMIT covers: never acknowledged, ignored.
-    fn tail(&mut self, at: Location, len: u32) -> Result<()>;
+    /// Bytes that no COMMIT covers: never acknowledged, ignored. `last` is the COMMIT before them.
+    fn tail(&mut self, at: Location, len: u32, last: CommitId) -> Result<()>;
     /// Nothing more comes of a segment.
     fn segment_done(&mut self, end: SegmentEnd) -> Result<()> {
         let _ = end;
@@ -117,8 +117,16 @@ struct Unresolved {
     header: Option<(Location, Damage)>,
 }
 
-/// Reads the log from `position` on. On return `position` is the last commit. Returns at how many places committed records
-/// are lost without a trace of whose they were.
+/// What a reading found out beside what its sink was told.
+#[derive(Debug, Default)]
+pub(crate) struct LogEnd {
+    /// At how many places committed records are lost without a trace of whose they were.
+    pub(crate) gaps: u64,
+    /// Segments that are not there, though a COMMIT that counts lists them or lies in them.
+    pub(crate) absent: BTreeSet<SegmentId>,
+}
+
+/// Reads the log from `position` on. On return `position` is the last commit.
 ///
 /// # Errors
 /// Failures of reading, and the sink's.
@@ -127,7 +135,7 @@ pub(crate) fn read_log<S: Survey>(
     position: &mut LogPosition,
     survey: S,
     sink: &mut dyn LogSink<S::Notes>,
-) -> Result<u64> {
+) -> Result<LogEnd> {
     let from = position.link.at.segment;
     let started = position.link.id.0 > 0;
     let end = position.end;
@@ -159,7 +167,7 @@ pub(crate) struct LogReader<'r, S: Survey> {
     unresolved: Vec<Unresolved>,
     /// What is not told before these are resolved.
     waiting: VecDeque<SegmentEnd>,
-    /// Segments that are known to be missing; `None`: any may be, and nobody can tell.
+    /// Segments that the caller tells to be missing; `None`: it tells of all.
     missing: Option<BTreeSet<SegmentId>>,
     /// Segments that COMMITs name as holding their predecessor and that are not there, and those COMMITs.
     absent: Vec<(SegmentId, Location, u32, CommitId)>,
@@ -236,24 +244,25 @@ impl<'r, S: Survey> LogReader<'r, S> {
 
     fn header(&mut self, segment: &Segment, turn: Turn) -> Result<u32> {
         let at = Location { segment: segment.id(), offset: 0 };
-        match segment.header() {
-            Ok(header) => {
-                if turn == Turn::Read {
-                    self.catch_up(header.previous)?;
-                }
-                self.settle(Some(header.previous))?;
-            }
-            Err(_) if turn != Turn::Read => self.flush()?,
+        let (previous, wrong) = match segment.header() {
+            Ok(header) => (Some(header.previous), None),
             Err(damage @ (Damage::Foreign { .. } | Damage::Misplaced { .. })) => {
                 self.flush()?;
-                self.lose(at, HEADER_LEN, damage.clone())?;
+                if turn == Turn::Read {
+                    self.lose(at, HEADER_LEN, damage.clone())?;
+                }
+                return Ok(HEADER_LEN);
             }
-            // Then the first COMMIT of this segment tells what came before it.
-            Err(damage) => {
-                self.flush()?;
-                self.torn_header = Some((at, damage.clone()));
-            }
+            Err(damage) => (self.first_previous(segment)?, Some(damage)),
+        };
+        if let Some(named) = previous.filter(|_| turn == Turn::Read) {
+            self.catch_up(named)?;
         }
+        match previous {
+            Some(_) => self.settle(previous)?,
+            None => self.flush()?,
+        }
+        self.torn_header = wrong.filter(|_| turn == Turn::Read).map(|damage| (at, damage.clone()));
         Ok(HEADER_LEN)
     }
 

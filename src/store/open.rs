@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::identity::{load_config, load_true_config};
 use super::inner::{DATA_DIR, share_readers};
-use super::log::{LogPosition, read_log};
+use super::log::{LogEnd, LogPosition, read_log};
 use super::proof::Proof;
 use super::replay::{Look, Replay};
 use super::state::{IndexFile, State};
@@ -213,15 +213,16 @@ fn load_apart(
     working.kept.clone_from(&apart.kept);
     let mut replay = Replay::new(&mut working, None);
     let mut position = position;
-    let mut gaps = 0;
+    let mut end = LogEnd::default();
     let names = files_of(&beside).map(|entry| entry.name.as_str());
     let proof = Proof::find(&**vfs, config.store, names, covered.commit);
     if has_tail {
-        gaps = read_log(&segments, &mut position, Look, &mut replay)?;
+        end = read_log(&segments, &mut position, Look, &mut replay)?;
     }
     notices.extend(replay.finish(position));
     working.leave_out(&apart.hidden);
-    working.state.gaps = working.state.gaps.saturating_add(gaps);
+    working.state.gaps = working.state.gaps.saturating_add(end.gaps);
+    working.absent = end.absent;
     working.knows(proof.and_then(|proof| proof.held_against(&position.link)));
     notices.extend(missing(&working.state).map(|id| format!("{} is missing", segment::file_name(id))));
     Ok(Some(working))

@@ -45,13 +45,13 @@ impl View {
         let replay = Replay::new(&mut working, None);
         let pending = Vec::new();
         let mut past = Past { replay, until: commit, pending, reached: position, rewritten: None };
-        let gaps = read_log(&now.segments, &mut position, Look, &mut past)?;
+        let end = read_log(&now.segments, &mut position, Look, &mut past)?;
         if let Some(by) = past.rewritten {
             return Err(Error::CompactedAway { commit, by });
         }
         let Past { replay, reached, .. } = past;
         replay.finish(reached);
-        working.state.gaps = gaps;
+        working.state.gaps = end.gaps;
         Ok(View::new(Arc::clone(inner), Arc::new(working.state)))
     }
 }
@@ -93,7 +93,7 @@ impl LogSink<Vec<Seen>> for Past<'_> {
         Ok(())
     }
 
-    fn tail(&mut self, _: Location, _: u32) -> Result<()> {
+    fn tail(&mut self, _: Location, _: u32, _: CommitId) -> Result<()> {
         Ok(())
     }
 }

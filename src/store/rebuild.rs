@@ -101,10 +101,10 @@ fn read_all(
     let mut working = Working::new(state, Some(Hints::default()));
     let aside = Aside { files, dead, records_max, count: 0 };
     let mut replay = Replay::new(&mut working, Some(aside));
-    let gaps = read_log(&segments, &mut position, Look, &mut replay)?;
+    let end = read_log(&segments, &mut position, Look, &mut replay)?;
     replay.finish(position);
     working.leave_out(hidden);
-    working.state.gaps = gaps;
+    working.state.gaps = end.gaps;
     working.knows(proof.and_then(|proof| proof.held_against(&position.link)));
     Ok(working)
 }

@@ -8,7 +8,7 @@ use crate::error::{Damage, Place, Result};
 use crate::format::put::{self, DeleteReason, PutKind};
 use crate::format::record::{HEAD_BYTES, Head, Tag};
 use crate::format::segment::file_name;
-use crate::id::Location;
+use crate::id::{CommitId, Location};
 use crate::segment::Walk;
 
 /// Notices that an open keeps; more are counted.
@@ -134,7 +134,7 @@ impl LogSink<Vec<Seen>> for Replay<'_> {
         Ok(())
     }
 
-    fn tail(&mut self, at: Location, len: u32) -> Result<()> {
+    fn tail(&mut self, at: Location, len: u32, _: CommitId) -> Result<()> {
         self.notice(format!("{}: {len} {TAIL}", place(at)));
         Ok(())
     }

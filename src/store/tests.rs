@@ -11,6 +11,7 @@ use crate::vfs::mem::Mem;
 mod adoption;
 mod check;
 mod check_parts;
+mod check_split;
 mod checkpoints;
 mod compaction;
 mod direct;

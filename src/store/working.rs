@@ -32,6 +32,8 @@ pub(crate) struct Working {
     pub(crate) next_segment: SegmentId,
     /// What proves that the log had more than it has.
     pub(crate) proof: Option<Proof>,
+    /// Segments that are not there, though the part of the log that was replayed names them.
+    pub(crate) absent: BTreeSet<SegmentId>,
     /// Segments that no COMMIT leaves out: an index that may be right has them.
     pub(crate) kept: BTreeSet<SegmentId>,
     /// Which segments are left out by COMMITs that were read, and in which segment each of those lies.
@@ -54,6 +56,7 @@ impl Working {
             hints,
             next_segment,
             proof: None,
+            absent: BTreeSet::new(),
             kept: BTreeSet::new(),
             left_out_in: BTreeMap::new(),
             is_disputed: false,

@@ -10,16 +10,13 @@ use crate::format::hints::{self, Hints};
 use crate::format::index::FileKind;
 use crate::format::segment;
 use crate::format::sources;
-use crate::id::{CommitId, DictionaryId, SegmentId, StoreId};
+use crate::id::{CommitId, DictionaryId, StoreId};
 use crate::index::{Index, Places};
 use crate::segment::dictionary;
 use crate::store::inner::{DATA_DIR, LOCK_FILE, READERS_FILE};
 use crate::store::open::{files_of, parse_index_name};
-use crate::store::proof::Proof;
-use crate::store::recover::missing_commit;
 use crate::store::repair::evidence::QUARANTINE_DIR;
 use crate::store::state::State;
-use crate::store::working::Working;
 use crate::vfs::{Kind, ReadFile, ReadVfs};
 
 /// Checks the config file of the store that the segments belong to.
@@ -83,47 +80,6 @@ pub(super) fn strays(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<
         report.notice(Place::whole("index"), "there is no index; the next writer builds it from the log")?;
     }
     Ok(())
-}
-
-/// Names the segments that are missing though no index knows of them: the hints of the last commit do. Where the log goes on
-/// behind their commit, or has an index, others tell.
-pub(super) fn missing(
-    vfs: &Arc<dyn ReadVfs>,
-    store: StoreId,
-    state: &State,
-    report: &mut Report<'_>,
-) -> Result<()> {
-    if !state.layers.is_empty() {
-        return Ok(());
-    }
-    let commit = state.position.link.id;
-    let Ok(Some(bytes)) = vfs.read(&hints::file_name(commit), hints::HINTS_MAX_BYTES) else {
-        // What cannot be read proves nothing.
-        return Ok(());
-    };
-    let Ok(hints) = hints::decode(&bytes, store, commit) else { return Ok(()) };
-    for id in hints.segments.keys().filter(|id| !hints.dead.contains(id)).map(|id| SegmentId(*id)) {
-        if state.segments.ids().binary_search(&id).is_err() {
-            report.damage(Place::whole(segment::file_name(id)), Damage::Missing)?;
-        }
-    }
-    Ok(())
-}
-
-/// Tells that the COMMIT that the index was written behind is not there, where the log is not read.
-pub(super) fn covered(working: &Working, report: &mut Report<'_>) -> Result<()> {
-    let Some(covered) = missing_commit(working)? else { return Ok(()) };
-    let place = Place::at(segment::file_name(covered.at.segment), covered.at.offset.into());
-    report.damage(place, Damage::CommitLost { commit: covered.commit })
-}
-
-/// Tells that the log ends too early, if something beside it proves that: where it ended, or which segment is gone with it.
-pub(super) fn end_of_log(proof: Option<&Proof>, state: &State, report: &mut Report<'_>) -> Result<()> {
-    let Some(proof) = proof else { return Ok(()) };
-    let last = proof.link.at.segment;
-    let is_there = state.segments.ids().binary_search(&last).is_ok();
-    let place = if is_there { proof.place() } else { Place::whole(segment::file_name(last)) };
-    report.damage(place, proof.damage())
 }
 
 /// Checks each dictionary's own file, and that each dictionary that a segment needs has one.

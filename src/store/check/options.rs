@@ -107,6 +107,12 @@ impl CheckOptions<'_> {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
+    /// Tells whether a segment is to be read.
+    pub(super) fn is_own(&self, id: SegmentId) -> bool {
+        let is_again = || self.again.is_some_and(|again| again.contains(&id));
+        self.shard.is_none_or(|shard| shard.has(id)) && (self.is_new(id) || is_again())
+    }
+
     /// Tells whether a segment was not read by the run that this one goes on from.
     pub(super) fn is_new(&self, id: SegmentId) -> bool {
         self.from.is_none_or(|from| from.segment <= id)

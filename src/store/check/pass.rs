@@ -35,8 +35,6 @@ pub(super) struct Pass<'p, 'r> {
     torn: BTreeSet<SegmentId>,
     /// Segments that end too early, and up to where it is told what was behind their ends.
     cut: BTreeMap<SegmentId, u32>,
-    /// The last transaction.
-    last: CommitId,
     /// Segments that need not be read.
     skipped: &'p BTreeSet<SegmentId>,
 }
@@ -71,7 +69,6 @@ impl<'p, 'r> Pass<'p, 'r> {
             hints,
             torn: BTreeSet::new(),
             cut: BTreeMap::new(),
-            last: CommitId(0),
             skipped,
         }
     }
@@ -260,7 +257,6 @@ impl LogSink<Noted> for Pass<'_, '_> {
 
     /// The index names the COMMIT that it was written behind.
     fn transaction(&mut self, transaction: &Transaction<'_>) -> Result<()> {
-        self.last = transaction.link.id;
         let Some(covered) = self.state.layers.first().map(|layer| layer.covered()) else { return Ok(()) };
         let Transaction { commit, link, end } = *transaction;
         let is_other = (link.at, link.data_crc) != (covered.at, covered.data_crc);
@@ -306,10 +302,10 @@ impl LogSink<Noted> for Pass<'_, '_> {
         Ok(())
     }
 
-    fn tail(&mut self, at: Location, len: u32) -> Result<()> {
+    fn tail(&mut self, at: Location, len: u32, last: CommitId) -> Result<()> {
         let until = Location { offset: at.offset.saturating_add(len), ..at };
         if self.is_acknowledged(at, until)? {
-            let damage = Damage::CommitLost { commit: CommitId(self.last.0.saturating_add(1)) };
+            let damage = Damage::CommitLost { commit: CommitId(last.0.saturating_add(1)) };
             let report = &mut self.open(at.segment).report;
             report.bad = report.bad.saturating_add(1);
             let finding = Finding::damage(Pass::place(at), damage);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::options::CheckOptions;
 use crate::error::{Damage, Error, Result};
 use crate::format::segment::{HEADER_LEN, file_name};
-use crate::id::SegmentId;
+use crate::id::{Location, SegmentId};
 use crate::store::log::piece::refusal;
 use crate::store::state::State;
 
@@ -24,32 +24,34 @@ pub(super) enum Part {
     Pass,
 }
 
-/// The segments of a store, ascending, those included that its index knows and that are missing.
+/// The segments of a store, ascending, those included that are gone.
 #[derive(Debug)]
-pub(super) struct Scope {
+pub(super) struct Scope<'o> {
+    options: &'o CheckOptions<'o>,
     pub(super) parts: Vec<(SegmentId, Part)>,
     pub(super) skipped: BTreeSet<SegmentId>,
     /// What the system said.
     pub(super) refused: BTreeMap<SegmentId, Damage>,
 }
 
-impl Scope {
-    /// Makes the list. Opens each segment for its length. `hidden` are those that cannot be opened at all.
+impl<'o> Scope<'o> {
+    /// Makes the list. Opens each segment for its length. `hidden` are those that cannot be opened at all, `gone` those that
+    /// are not there.
     ///
     /// # Errors
     /// Failures of reading, other than a refusal to open.
-    pub(super) fn of(state: &State, options: &CheckOptions<'_>, hidden: &[SegmentId]) -> Result<Scope> {
-        let mut ids: BTreeSet<SegmentId> = state.segments.ids().iter().copied().collect();
-        ids.extend(hidden);
-        // A compaction that was cut off after its COMMIT has left the index that lists what it emptied.
-        let listed = state.layers.first().into_iter().flat_map(|newest| newest.segments().flatten());
-        ids.extend(listed.map(|(id, _)| id).filter(|id| !state.dead.contains(id)));
+    pub(super) fn of(
+        state: &State,
+        options: &'o CheckOptions<'o>,
+        hidden: &[SegmentId],
+        gone: BTreeSet<SegmentId>,
+    ) -> Result<Scope<'o>> {
+        let mut ids = gone;
+        ids.extend(state.segments.ids().iter().chain(hidden));
         let parts = Vec::with_capacity(ids.len());
-        let mut scope = Scope { parts, skipped: BTreeSet::new(), refused: BTreeMap::new() };
+        let mut scope = Scope { options, parts, skipped: BTreeSet::new(), refused: BTreeMap::new() };
         for id in ids {
-            let is_own = options.shard.is_none_or(|shard| shard.has(id))
-                && (options.is_new(id) || options.again.is_some_and(|again| again.contains(&id)));
-            let part = if is_own { scope.part(state, options, id)? } else { Part::Pass };
+            let part = if options.is_own(id) { scope.part(state, id)? } else { Part::Pass };
             if part == Part::Skip {
                 scope.skipped.insert(id);
             }
@@ -58,7 +60,7 @@ impl Scope {
         Ok(scope)
     }
 
-    fn part(&mut self, state: &State, options: &CheckOptions<'_>, id: SegmentId) -> Result<Part> {
+    fn part(&mut self, state: &State, id: SegmentId) -> Result<Part> {
         let len = match len_of(state, id).or_else(|_| len_of(state, id)) {
             Ok(Some(len)) => len,
             Ok(None) => return Ok(Part::Missing),
@@ -68,13 +70,18 @@ impl Scope {
             }
         };
         // Who does not read all of a log that has gaps may not see them.
-        let may_skip = state.gaps == 0 && options.skip.is_some_and(|skip| skip(id, len));
+        let may_skip = state.gaps == 0 && self.options.skip.is_some_and(|skip| skip(id, len));
         Ok(if may_skip { Part::Skip } else { Part::Read(len) })
     }
 
     /// Tells whether every segment is read.
     pub(super) fn is_whole(&self) -> bool {
         self.parts.iter().all(|(_, part)| matches!(part, Part::Read(_) | Part::Missing | Part::Refused))
+    }
+
+    /// Tells whether what there is to say of a segment was to be said by now; `cursor` is where the deadline ended it.
+    pub(super) fn has(&self, id: SegmentId, cursor: Option<Location>) -> bool {
+        self.options.is_own(id) && cursor.is_none_or(|cursor| id < cursor.segment)
     }
 
     /// Returns what is told to be missing, or cannot be opened; `None` if not the whole log is read.

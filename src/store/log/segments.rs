@@ -1,29 +1,32 @@
 //! Between segments: what a header says of the segment before it, and which segments are gone.
 
+use std::collections::BTreeSet;
+
 use super::open::Open;
 use super::piece::{Event, Survey};
-use super::{COMMIT_LEN, LISTED_TOLD_MAX, LogPosition, LogReader, Transaction, Unresolved, piece};
+use super::{COMMIT_LEN, LISTED_TOLD_MAX, LogEnd, LogPosition, LogReader, Transaction, Unresolved, piece};
 use crate::error::{Damage, Result};
-use crate::format::commit;
+use crate::format::commit::{self, CommitData};
 use crate::format::record::{Head, Tag};
 use crate::format::segment::{CommitLink, HEADER_LEN};
 use crate::id::{CommitId, Location, SegmentId};
-use crate::segment::{Segment, Step};
+use crate::segment::{Segment, Step, Walk};
 
 impl<S: Survey> LogReader<'_, S> {
-    /// Ends the reading. `witness` is a COMMIT that something beside the log knows: the index. Returns the number of gaps.
+    /// Ends the reading. `witness` is a COMMIT that something beside the log knows: the index.
     ///
     /// # Errors
     /// Failures of reading, and the sink's.
-    pub(crate) fn finish(mut self, witness: Option<CommitLink>) -> Result<u64> {
+    pub(crate) fn finish(mut self, witness: Option<CommitLink>) -> Result<LogEnd> {
         self.settle(witness)?;
-        self.judge_absent()?;
-        self.judge_listed()?;
+        let mut absent = BTreeSet::new();
+        self.judge_absent(&mut absent)?;
+        self.judge_listed(&mut absent)?;
         // What a compaction or a repair left behind was settled by it: a file that waits for its removal has no gaps.
         let is_settled =
             |(one, other): &(SegmentId, SegmentId)| self.is_left_out(*one) || self.is_left_out(*other);
         let gaps = self.gaps.iter().filter(|(of, _)| !is_settled(of));
-        Ok(gaps.fold(0, |sum, (_, count)| sum.saturating_add(*count)))
+        Ok(LogEnd { gaps: gaps.fold(0, |sum, (_, count)| sum.saturating_add(*count)), absent })
     }
 
     /// Tells whether the last COMMIT that lists the live segments leaves this one out.
@@ -89,17 +92,25 @@ impl<S: Survey> LogReader<'_, S> {
         let is_there = segment.head(named.at.offset)?.as_ref().is_ok_and(is_named);
         let mut walk = segment.walk(is_there.then_some(named.at.offset))?;
         let mut last = None;
-        while let Some(step) = walk.step()? {
-            if let Step::Record { offset, head } = step
-                && head.tag == Tag::Commit
-                && walk.verify(offset, &head)?.is_ok()
-                && let Ok(commit) = commit::decode(walk.data(offset, &head)?)
-            {
-                let at = Location { segment: id, offset };
-                last = Some(CommitLink { id: commit.id, at, data_crc: head.data_crc });
-            }
+        while let Some((offset, head, commit)) = next_commit(&mut walk)? {
+            let at = Location { segment: id, offset };
+            last = Some(CommitLink { id: commit.id, at, data_crc: head.data_crc });
         }
         Ok(last)
+    }
+
+    /// What a header that does not hold said of the segment before: its first COMMIT says the same. `None` if there is none, or
+    /// another was before it. Who passes a segment and who reads it must know alike where the one before ended.
+    pub(super) fn first_previous(&mut self, segment: &Segment) -> Result<Option<CommitLink>> {
+        let first = segment.walk(None).and_then(|mut walk| next_commit(&mut walk));
+        match first {
+            Ok(first) => {
+                let previous = first.map(|(_, _, commit)| commit.previous);
+                Ok(previous.filter(|previous| previous.at.segment < segment.id()))
+            }
+            // Who reads that segment tells of it.
+            Err(error) => self.sink.refused(error).map(|_| None),
+        }
     }
 
     /// Decides about one of them. Returns whether it was committed.
@@ -115,7 +126,8 @@ impl<S: Survey> LogReader<'_, S> {
             start = self.adopt_until(&segment, start.unwrap_or(end), end, link)?;
         }
         if let Some(start) = start.or(header.map(|_| 0)) {
-            self.sink.tail(Location { segment: id, offset: start }, end.saturating_sub(start))?;
+            let (at, last) = (Location { segment: id, offset: start }, self.position.link.id);
+            self.sink.tail(at, end.saturating_sub(start), last)?;
         }
         Ok(link.is_some())
     }
@@ -209,12 +221,13 @@ impl<S: Survey> LogReader<'_, S> {
     }
 
     /// A predecessor in a segment that compaction left out is no loss; any other is.
-    fn judge_absent(&mut self) -> Result<()> {
+    fn judge_absent(&mut self, absent: &mut BTreeSet<SegmentId>) -> Result<()> {
         if self.missing.is_none() {
             return Ok(());
         }
         for (segment, at, len, commit) in std::mem::take(&mut self.absent) {
             if !self.is_left_out(segment) {
+                absent.insert(segment);
                 self.lose(at, len, Damage::Chain { commit })?;
             }
         }
@@ -222,14 +235,15 @@ impl<S: Survey> LogReader<'_, S> {
     }
 
     /// A segment that the last COMMIT with a list has in it, and that is not there, is lost.
-    fn judge_listed(&mut self) -> Result<()> {
+    fn judge_listed(&mut self, absent: &mut BTreeSet<SegmentId>) -> Result<()> {
         let (true, Some(told), Some((live, _))) = (self.is_whole, &self.missing, &self.listed) else {
             return Ok(());
         };
         let is_absent = |id: &SegmentId| self.segments.ids().binary_search(id).is_err() && !told.contains(id);
         let all = live.iter().flat_map(|(first, last)| (first.0..=last.0).map(SegmentId));
-        let absent: Vec<SegmentId> = all.filter(is_absent).take(LISTED_TOLD_MAX).collect();
-        for segment in absent {
+        let listed: Vec<SegmentId> = all.filter(is_absent).take(LISTED_TOLD_MAX).collect();
+        for segment in listed {
+            absent.insert(segment);
             self.lose(Location { segment, offset: 0 }, 0, Damage::Missing)?;
         }
         Ok(())
@@ -256,4 +270,18 @@ impl<S: Survey> LogReader<'_, S> {
         let Some((at, damage)) = self.torn_header.take() else { return Ok(()) };
         self.sink.damage(at, HEADER_LEN, damage)
     }
+}
+
+/// Goes on to the next COMMIT that holds.
+fn next_commit(walk: &mut Walk<'_>) -> Result<Option<(u32, Head, CommitData)>> {
+    while let Some(step) = walk.step()? {
+        if let Step::Record { offset, head } = step
+            && head.tag == Tag::Commit
+            && walk.verify(offset, &head)?.is_ok()
+            && let Ok(commit) = commit::decode(walk.data(offset, &head)?)
+        {
+            return Ok(Some((offset, head, commit)));
+        }
+    }
+    Ok(None)
 }

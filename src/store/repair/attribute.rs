@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::error::{Damage, Error, Result};
 use crate::format::record::{Head, Tag};
-use crate::id::{Key, Location, ObjectKey};
+use crate::id::{CommitId, Key, Location, ObjectKey};
 use crate::index::hash_key;
 use crate::segment::{Segments, Walk};
 use crate::store::log::{LogPosition, LogSink, Survey, Transaction, read_log};
@@ -66,7 +66,7 @@ impl<T> LogSink<Vec<T>> for Gather<T> {
         Ok(())
     }
 
-    fn tail(&mut self, _: Location, _: u32) -> Result<()> {
+    fn tail(&mut self, _: Location, _: u32, _: CommitId) -> Result<()> {
         Ok(())
     }
 }

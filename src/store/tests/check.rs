@@ -75,7 +75,7 @@ pub(super) fn run_check(mem: &Mem, options: &CheckOptions<'_>) -> (Lines, CheckS
 }
 
 /// The same where the list of segments may be damaged: that one is missing shows only at the end then.
-fn run_unordered(mem: &Mem, options: &CheckOptions<'_>) -> (Lines, CheckSummary) {
+pub(super) fn run_unordered(mem: &Mem, options: &CheckOptions<'_>) -> (Lines, CheckSummary) {
     let vfs: Arc<dyn ReadVfs> = Arc::new(mem.clone());
     let mut lines = Lines::default();
     let summary = check(&vfs, options, &mut lines, &Stop::default()).unwrap();

@@ -7,7 +7,7 @@
 //! m/2 - n/6 of m references between n objects without 2-cycles; to break the fewest is NP-hard.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 
 /// `needs[n]`: the nodes that node `n` refers to, ascending, each once, never `n` itself. Nodes are numbered by id.
 pub(super) type Needs = [Vec<u32>];
@@ -25,12 +25,14 @@ pub(super) struct Ordered {
 pub(super) fn order(needs: &Needs) -> Ordered {
     let component = components(needs);
     let mut members: Vec<Vec<u32>> = Vec::new();
+    let mut place = vec![0u32; needs.len()];
     for (node, component) in (0..).zip(&component) {
         let at = index(*component);
         if members.len() <= at {
             members.resize(at.saturating_add(1), Vec::new());
         }
         if let Some(list) = members.get_mut(at) {
+            set(&mut place, node, u32::try_from(list.len()).unwrap_or(u32::MAX));
             list.push(node);
         }
     }
@@ -39,7 +41,7 @@ pub(super) fn order(needs: &Needs) -> Ordered {
     let mut next = 0u32;
     for at in topological(needs, &component, &members) {
         let list = members.get_mut(at).map(std::mem::take).unwrap_or_default();
-        let group = if list.len() > 1 { inside(needs, &component, &list) } else { list };
+        let group = if list.len() > 1 { inside(needs, (&component, &place), &list) } else { list };
         for node in &group {
             set(&mut rank, *node, next);
             next = next.saturating_add(1);
@@ -106,17 +108,20 @@ fn components(needs: &Needs) -> Vec<u32> {
 /// The components, each after those that it refers to; of those that could come next the one with the smallest member.
 fn topological(needs: &Needs, component: &[u32], members: &[Vec<u32>]) -> Vec<usize> {
     let mut waits = vec![0u32; members.len()];
-    let mut needed_by: Vec<Vec<u32>> = vec![Vec::new(); members.len()];
-    for (node, list) in (0..).zip(needs) {
-        let own = get(component, node);
-        for other in list.iter().map(|to| get(component, *to)).filter(|other| *other != own) {
-            let more = get(&waits, own).saturating_add(1);
-            set(&mut waits, own, more);
-            if let Some(users) = needed_by.get_mut(index(other)) {
-                users.push(own);
-            }
-        }
+    let arcs = || {
+        (0..).zip(needs).flat_map(|(node, list)| {
+            let own = get(component, node);
+            list.iter()
+                .map(|to| get(component, *to))
+                .filter(move |other| *other != own)
+                .map(move |other| (other, own))
+        })
+    };
+    for (_, own) in arcs() {
+        let more = get(&waits, own).saturating_add(1);
+        set(&mut waits, own, more);
     }
+    let needed_by = Lists::of(members.len(), arcs);
     let smallest = |at: u32| members.get(index(at)).and_then(|list| list.first()).copied().unwrap_or(0);
     let mut ready: BinaryHeap<Reverse<(u32, u32)>> = BinaryHeap::new();
     for at in (0..).take(members.len()).filter(|at| get(&waits, *at) == 0) {
@@ -125,105 +130,146 @@ fn topological(needs: &Needs, component: &[u32], members: &[Vec<u32>]) -> Vec<us
     let mut order = Vec::with_capacity(members.len());
     while let Some(Reverse((_, at))) = ready.pop() {
         order.push(index(at));
-        for user in needed_by.get_mut(index(at)).map(std::mem::take).unwrap_or_default() {
-            let left = get(&waits, user).saturating_sub(1);
-            set(&mut waits, user, left);
+        for user in needed_by.get(at) {
+            let left = get(&waits, *user).saturating_sub(1);
+            set(&mut waits, *user, left);
             if left == 0 {
-                ready.push(Reverse((smallest(user), user)));
+                ready.push(Reverse((smallest(*user), *user)));
             }
         }
     }
     order
 }
 
-/// Orders the members of one component by the heuristic: an arc leads from what is needed to what needs it.
-fn inside(needs: &Needs, component: &[u32], members: &[u32]) -> Vec<u32> {
+/// Orders the members of one component by the heuristic: an arc leads from what is needed to what needs it. `place`: where each
+/// node stands among the members of its component.
+fn inside(needs: &Needs, (component, place): (&[u32], &[u32]), members: &[u32]) -> Vec<u32> {
     let own = members.first().map_or(0, |node| get(component, *node));
-    let number = |node: u32| members.binary_search(&node).ok().and_then(|at| u32::try_from(at).ok());
-    let mut graph = Shrinking::new(members.len());
-    for (user, node) in (0..).zip(members) {
-        let list = needs.get(index(*node)).map_or(&[][..], Vec::as_slice);
-        for needed in list.iter().filter(|to| get(component, **to) == own).filter_map(|to| number(*to)) {
-            graph.arc(needed, user);
+    let arcs = || {
+        (0..).zip(members).flat_map(|(user, node)| {
+            let list = needs.get(index(*node)).map_or(&[][..], Vec::as_slice);
+            let inside = list.iter().filter(|to| get(component, **to) == own);
+            inside.map(move |to| (get(place, *to), user))
+        })
+    };
+    let users = Lists::of(members.len(), arcs);
+    let needed = Lists::of(members.len(), || arcs().map(|(needed, user)| (user, needed)));
+    let sequence = Shrinking::new(users, needed).sequence();
+    sequence.into_iter().filter_map(|at| members.get(index(at)).copied()).collect()
+}
+
+/// A list of numbers for each number, one behind the other.
+struct Lists {
+    /// Where each list ends; it begins where the one before ends.
+    ends: Vec<usize>,
+    items: Vec<u32>,
+}
+
+impl Lists {
+    /// Puts each pair's second number into the list of its first one, in the order of the pairs.
+    fn of<P: Iterator<Item = (u32, u32)>>(count: usize, pairs: impl Fn() -> P) -> Lists {
+        let mut ends = vec![0usize; count];
+        for (list, _) in pairs() {
+            if let Some(len) = ends.get_mut(index(list)) {
+                *len = len.saturating_add(1);
+            }
         }
+        let mut sum = 0usize;
+        for end in &mut ends {
+            // What was the length becomes the beginning, and with each item that is put there moves to the end.
+            sum = sum.saturating_add(std::mem::replace(end, sum));
+        }
+        let mut items = vec![0u32; sum];
+        for (list, item) in pairs() {
+            if let Some(end) = ends.get_mut(index(list))
+                && let Some(slot) = items.get_mut(*end)
+            {
+                *slot = item;
+                *end = end.saturating_add(1);
+            }
+        }
+        Lists { ends, items }
     }
-    graph.sequence().into_iter().filter_map(|at| members.get(index(at)).copied()).collect()
+
+    fn get(&self, list: u32) -> &[u32] {
+        let end = self.ends.get(index(list)).copied().unwrap_or(0);
+        let start = index(list).checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        self.items.get(start..end).unwrap_or_default()
+    }
 }
 
 /// A graph from which nodes are taken one by one.
 struct Shrinking {
-    users: Vec<Vec<u32>>,
-    needed: Vec<Vec<u32>>,
-    /// For each node: arcs out of it less arcs into it, and the arcs of both kinds that are left.
-    degrees: Vec<(i64, u32, u32)>,
-    /// Nodes that are left, by the class of [`Shrinking::class`].
-    left: BTreeSet<(u8, i64, u32)>,
+    users: Lists,
+    needed: Lists,
+    /// For each node: arcs out of it and arcs into it that are left; `None`: it was taken.
+    degrees: Vec<Option<(u32, u32)>>,
+    /// Nodes that are left, each by its [`rank`], the least first. Ranks that were overtaken stay until they come up.
+    line: BinaryHeap<Reverse<u128>>,
 }
 
 impl Shrinking {
-    fn new(len: usize) -> Shrinking {
-        let (users, needed) = (vec![Vec::new(); len], vec![Vec::new(); len]);
-        Shrinking { users, needed, degrees: vec![(0, 0, 0); len], left: BTreeSet::new() }
-    }
-
-    fn arc(&mut self, from: u32, to: u32) {
-        if let Some(users) = self.users.get_mut(index(from)) {
-            users.push(to);
-        }
-        if let Some(needed) = self.needed.get_mut(index(to)) {
-            needed.push(from);
-        }
-        self.change(from, 1, 0);
-        self.change(to, 0, 1);
-    }
-
-    fn change(&mut self, node: u32, out: i32, into: i32) {
-        if let Some((delta, leaving, coming)) = self.degrees.get_mut(index(node)) {
-            *delta = delta.saturating_add(i64::from(out)).saturating_sub(i64::from(into));
-            *leaving = leaving.saturating_add_signed(out);
-            *coming = coming.saturating_add_signed(into);
-        }
-    }
-
-    /// Where a node stands in line: sinks first, then sources, then the one with most arcs out of it less those into it.
-    fn class(&self, node: u32) -> (u8, i64, u32) {
-        match self.degrees.get(index(node)).copied().unwrap_or_default() {
-            (_, 0, _) => (0, 0, node),
-            (_, _, 0) => (1, 0, node),
-            (delta, ..) => (2, delta.saturating_neg(), node),
-        }
+    fn new(users: Lists, needed: Lists) -> Shrinking {
+        let len = |list: &[u32]| u32::try_from(list.len()).unwrap_or(u32::MAX);
+        let nodes = (0..).take(users.ends.len());
+        let degrees: Vec<_> = nodes.map(|node| Some((len(users.get(node)), len(needed.get(node))))).collect();
+        let ranks = (0..).zip(&degrees).filter_map(|(node, degrees)| Some(Reverse(rank(node, (*degrees)?))));
+        let line = ranks.collect::<Vec<_>>().into();
+        Shrinking { users, needed, degrees, line }
     }
 
     fn sequence(mut self) -> Vec<u32> {
-        let all: Vec<u32> = (0..).take(self.degrees.len()).collect();
-        self.left = all.iter().map(|node| self.class(*node)).collect();
         let (mut front, mut back) = (Vec::new(), Vec::new());
-        while let Some((class, _, node)) = self.left.pop_first() {
-            if class == 0 {
+        while let Some(Reverse(least)) = self.line.pop() {
+            // The node is the lower half of a rank.
+            let node = u32::try_from(least & u128::from(u32::MAX)).unwrap_or(u32::MAX);
+            let Some(slot) = self.degrees.get_mut(index(node)) else { continue };
+            let Some(degrees) = slot.take_if(|degrees| rank(node, *degrees) == least) else { continue };
+            if degrees.0 == 0 {
                 back.push(node);
             } else {
                 front.push(node);
             }
-            let users = self.users.get_mut(index(node)).map(std::mem::take).unwrap_or_default();
-            let needed = self.needed.get_mut(index(node)).map(std::mem::take).unwrap_or_default();
-            for user in users {
-                self.update(user, 0, -1);
+            for user in self.users.get(node) {
+                change(&mut self.degrees, &mut self.line, *user, |(out, into)| (out, into.saturating_sub(1)));
             }
-            for needed in needed {
-                self.update(needed, -1, 0);
+            for needed in self.needed.get(node) {
+                change(&mut self.degrees, &mut self.line, *needed, |(out, into)| {
+                    (out.saturating_sub(1), into)
+                });
             }
         }
         front.extend(back.into_iter().rev());
         front
     }
+}
 
-    /// Changes the degrees of a node, if it is left.
-    fn update(&mut self, node: u32, out: i32, into: i32) {
-        if self.left.remove(&self.class(node)) {
-            self.change(node, out, into);
-            self.left.insert(self.class(node));
+/// Changes the degrees of a node, if it is left, and puts it in line anew.
+fn change(
+    degrees: &mut [Option<(u32, u32)>],
+    line: &mut BinaryHeap<Reverse<u128>>,
+    node: u32,
+    to: impl Fn((u32, u32)) -> (u32, u32),
+) {
+    if let Some(Some(degrees)) = degrees.get_mut(index(node)) {
+        let before = rank(node, *degrees);
+        *degrees = to(*degrees);
+        let after = rank(node, *degrees);
+        if after != before {
+            line.push(Reverse(after));
         }
     }
+}
+
+/// Where a node stands in line: sinks first, then sources, then the one with most arcs out of it less those into it; ties by
+/// number. One number, because comparing them is most of the work.
+fn rank(node: u32, (out, into): (u32, u32)) -> u128 {
+    let (class, surplus) = match (out, into) {
+        (0, _) => (0u128, 0),
+        (_, 0) => (1, 0),
+        _ => (2, u128::from(u32::MAX).saturating_add(into.into()).saturating_sub(out.into())),
+    };
+    class << 96 | surplus << 32 | u128::from(node)
 }
 
 /// 32 bits fit an index wherever this program runs; what did not would find nothing.

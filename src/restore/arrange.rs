@@ -1,10 +1,10 @@
 //! The order in which a run's bundle is written, and where it may be split.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::id::ObjectKey;
 
+use super::keys::{Id, KeyMap};
 use super::lookup::Part;
 use super::options::Order;
 use super::order;
@@ -36,13 +36,13 @@ pub(super) struct Arranged {
     /// Groups whose members refer to each other in a circle.
     pub(super) cycles: u64,
     /// References that lead ahead, by id: from, to.
-    pub(super) broken: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) broken: Vec<(Id, Id)>,
 }
 
 /// A node of the graph: an object with the ids it goes by.
 struct Node<'p> {
-    id: &'p [u8],
-    other: Option<&'p [u8]>,
+    id: &'p Id,
+    other: Option<&'p Id>,
     part: &'p Part,
     slot: Slot,
 }
@@ -55,7 +55,7 @@ pub(super) fn arrange(plan: &RunPlan, order: Order) -> Arranged {
         let groups = (0..slots.len()).map(|at| at..at.saturating_add(1)).collect();
         return Arranged { slots, groups, ..Arranged::default() };
     }
-    nodes.sort_by(|a, b| a.id.cmp(b.id));
+    nodes.sort_by(|a, b| a.id.bytes.cmp(&b.id.bytes));
     let ordered = order::order(&needs(plan, &nodes));
     let node = |number: u32| usize::try_from(number).ok().and_then(|at| nodes.get(at));
     let mut arranged = Arranged::default();
@@ -65,7 +65,7 @@ pub(super) fn arrange(plan: &RunPlan, order: Order) -> Arranged {
         arranged.groups.push(start..arranged.slots.len());
         arranged.cycles = arranged.cycles.saturating_add(u64::from(group.len() > 1));
     }
-    let ids = |(from, to): &(u32, u32)| Some((node(*from)?.id.to_vec(), node(*to)?.id.to_vec()));
+    let ids = |(from, to): &(u32, u32)| Some((node(*from)?.id.clone(), node(*to)?.id.clone()));
     arranged.broken = ordered.broken.iter().filter_map(ids).collect();
     arranged
 }
@@ -74,13 +74,14 @@ pub(super) fn arrange(plan: &RunPlan, order: Order) -> Arranged {
 fn nodes(plan: &RunPlan) -> Vec<Node<'_>> {
     let mut nodes = Vec::with_capacity(plan.resolved.len().saturating_add(plan.own.len()));
     for (at, found) in plan.resolved.iter().enumerate().filter(|(_, found)| !found.repeated) {
-        let other = (found.reference != found.id).then_some(found.reference.as_slice());
-        let slot = Slot { at: At::Resolved(at), len: found.part.len };
-        nodes.push(Node { id: &found.id, other, part: &found.part, slot });
+        let target = &found.target;
+        let other = (found.reference != target.id).then_some(&found.reference);
+        let slot = Slot { at: At::Resolved(at), len: target.part.len };
+        nodes.push(Node { id: &target.id, other, part: &target.part, slot });
     }
     for (at, file) in plan.own.iter().enumerate() {
         for (number, id, part) in file.emits() {
-            let other = (number == 0 && file.name != id).then_some(file.name.as_slice());
+            let other = (number == 0 && file.name != *id).then_some(&file.name);
             let slot = Slot { at: At::Own(at, number), len: part.len };
             nodes.push(Node { id, other, part, slot });
         }
@@ -90,19 +91,17 @@ fn nodes(plan: &RunPlan) -> Vec<Node<'_>> {
 
 /// What each node needs of the others.
 fn needs(plan: &RunPlan, nodes: &[Node<'_>]) -> Vec<Vec<u32>> {
-    let mut known: HashMap<ObjectKey, u32> = HashMap::with_capacity(nodes.len());
-    for (number, node) in (0..).zip(nodes) {
-        known.insert(ObjectKey::of(node.id), number);
-    }
+    let mut known: KeyMap<ObjectKey, u32> =
+        (0..).zip(nodes).map(|(number, node)| (node.id.key, number)).collect();
     // Other names come second: what has an id for its own is what the id means.
     for (number, node) in (0..).zip(nodes) {
         if let Some(other) = node.other {
-            known.entry(ObjectKey::of(other)).or_insert(number);
+            known.entry(other.key).or_insert(number);
         }
     }
     for found in plan.resolved.iter().filter(|found| found.repeated) {
-        if let Some(number) = known.get(&ObjectKey::of(&found.id)).copied() {
-            known.entry(ObjectKey::of(&found.reference)).or_insert(number);
+        if let Some(number) = known.get(&found.target.id.key).copied() {
+            known.entry(found.reference.key).or_insert(number);
         }
     }
     let of = |(number, node): (u32, &Node<'_>)| {

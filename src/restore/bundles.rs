@@ -37,8 +37,9 @@ const KEPT_BYTES: u64 = 16 << 20;
 /// spaces: references that no order can keep are told of, never taken out. The same store gives the same bytes.
 ///
 /// Cost: each file is decoded once to find references; of a run of more than 16 MiB once more to be written, and one of
-/// several objects once for each 16 MiB in which they stand. Memory: ids, positions and references of one run, 32 MiB of
-/// texts, and the longest file. Asked to stop, it ends between two bundles: whole lines are all that was written.
+/// several objects once for each 16 MiB in which they stand. What runs refer to is decoded once for all of them while it is among
+/// the last 16 to 32 MiB of such objects. Memory: ids, positions and references of one run, these 32 MiB, 32 MiB of texts, and the
+/// longest file. Asked to stop, it ends between two bundles: whole lines are all that was written.
 ///
 /// # Errors
 /// `Io` when `out` fails; `Cancelled` when stopped; those of `event`; whatever the store says except damage, which is

@@ -1,25 +1,31 @@
 //! What `once` remembers: the objects that a bundle holds although their run is still to come.
 //!
-//! 24 bytes per id and a little more per object. Entries go when their run is passed, for from then on the
-//! store itself tells that the id was emitted; those of runs that the restore does not reach stay. Where a filter
-//! leaves out what a run holds the store does not tell, and all ids stay.
+//! Keys and places only, some 100 bytes for each. Entries go when their run is passed, for from then on the store itself tells
+//! that the id was emitted; those of runs that the restore does not reach stay. Where a filter leaves out what a run holds the
+//! store does not tell, and all ids stay.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use crate::id::{ObjectKey, RunKey};
+use super::keys::{Id, KeyMap, KeySet};
+use super::lookup::Target;
+use crate::id::{Location, ObjectKey, RunKey};
 
 /// Everything carried ahead at a time.
 #[derive(Debug, Default)]
 pub(super) struct Carried {
     keeps: bool,
-    ids: HashSet<ObjectKey>,
+    ids: KeySet<ObjectKey>,
     runs: BTreeMap<RunKey, CarriedRun>,
 }
 
 /// What was carried ahead out of one run.
 #[derive(Debug, Default)]
 pub(super) struct CarriedRun {
-    objects: HashSet<(ObjectKey, u32)>,
+    /// Objects of files that may have others.
+    objects: KeySet<(ObjectKey, u32)>,
+    /// Files that have no other object and are named like it: nothing of them is left to be read.
+    whole: KeyMap<Location, ObjectKey>,
+    /// What else led to these objects.
     ids: Vec<ObjectKey>,
 }
 
@@ -30,10 +36,14 @@ impl Carried {
     }
 
     /// Remembers one object of a file, under the id that led to it and under its own.
-    pub(super) fn add(&mut self, run: RunKey, file: ObjectKey, object: u32, ids: [&Vec<u8>; 2]) {
-        let entry = self.runs.entry(run).or_default();
-        entry.objects.insert((file, object));
-        for id in ids.map(|id| ObjectKey::of(id)) {
+    pub(super) fn add(&mut self, reference: &Id, target: &Target) {
+        let entry = self.runs.entry(target.run).or_default();
+        if target.is_whole && !self.keeps && self.ids.insert(target.name.key) {
+            entry.whole.insert(target.at, target.name.key);
+            return;
+        }
+        entry.objects.insert((target.name.key, target.object));
+        for id in [reference.key, target.id.key] {
             if self.ids.insert(id) {
                 entry.ids.push(id);
             }
@@ -41,20 +51,20 @@ impl Carried {
     }
 
     /// Remembers an id of which a run holds a snapshot that is restored with it.
-    pub(super) fn note(&mut self, id: &[u8]) {
-        self.ids.insert(ObjectKey::of(id));
+    pub(super) fn note(&mut self, id: ObjectKey) {
+        self.ids.insert(id);
     }
 
     /// Tells whether a snapshot of an id was carried ahead.
-    pub(super) fn holds(&self, id: &[u8]) -> bool {
-        !self.ids.is_empty() && self.ids.contains(&ObjectKey::of(id))
+    pub(super) fn holds(&self, id: &Id) -> bool {
+        self.ids.contains(&id.key)
     }
 
     /// Forgets a run, whose turn it is now, and returns what was carried ahead out of it.
     pub(super) fn pass(&mut self, run: RunKey) -> CarriedRun {
         let passed = self.runs.remove(&run).unwrap_or_default();
         if !self.keeps {
-            for id in &passed.ids {
+            for id in passed.ids.iter().chain(passed.whole.values()) {
                 self.ids.remove(id);
             }
         }
@@ -63,8 +73,18 @@ impl Carried {
 }
 
 impl CarriedRun {
-    /// Tells whether an object of a file was carried ahead.
-    pub(super) fn holds(&self, file: &[u8], object: u32) -> bool {
-        !self.objects.is_empty() && self.objects.contains(&(ObjectKey::of(file), object))
+    /// Tells whether an object of a file that is read was carried ahead.
+    pub(super) fn holds(&self, file: &Id, object: u32) -> bool {
+        !self.objects.is_empty() && self.objects.contains(&(file.key, object))
+    }
+
+    /// Tells whether all that the file at a place holds was carried ahead: it need not be read.
+    pub(super) fn is_whole(&self, at: Location) -> bool {
+        !self.whole.is_empty() && self.whole.contains_key(&at)
+    }
+
+    /// The names of these files.
+    pub(super) fn whole(&self) -> impl Iterator<Item = ObjectKey> {
+        self.whole.values().copied()
     }
 }

@@ -71,19 +71,20 @@ struct Wanted<'p> {
 
 impl<'p> Wanted<'p> {
     fn of(plan: &'p RunPlan, run: RunKey, number: usize, slot: &Slot) -> Option<Wanted<'p>> {
-        let (file, object, part, among_others) = match slot.at {
+        let (file, object, text, among_others) = match slot.at {
             At::Resolved(at) => {
                 let found = plan.resolved.get(at)?;
-                let file = FileAt { at: found.at, run: found.run, name: &found.name };
-                (file, found.object, &found.part, found.object > 0 || found.name != found.id)
+                let target = &found.target;
+                let file = FileAt { at: target.at, run: target.run, name: &target.name };
+                (file, target.object, &found.text, target.object > 0 || target.name != target.id)
             }
             At::Own(at, object) => {
                 let own = plan.own.get(at)?;
                 let file = FileAt { at: own.at, run, name: &own.name };
-                (file, object, own.parts.get(usize::try_from(object).ok()?)?, own.parts.len() > 1)
+                (file, object, own.texts.get(usize::try_from(object).ok()?)?, own.parts.len() > 1)
             }
         };
-        Some(Wanted { number, file, object, len: slot.len, among_others, kept: part.text.as_deref() })
+        Some(Wanted { number, file, object, len: slot.len, among_others, kept: text.as_deref() })
     }
 
     fn text_in<'b>(&self, body: &'b Body) -> Result<&'b [u8]> {

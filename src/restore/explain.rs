@@ -4,6 +4,8 @@ use crate::error::Result;
 use crate::progress::Stop;
 use crate::store::{RunInfo, View};
 
+use super::carried::CarriedRun;
+use super::keys::Id;
 use super::lookup::{Detail, Source, name_of};
 use super::options::RestoreOptions;
 use super::report::{Event, Report, selected};
@@ -62,13 +64,14 @@ pub(super) fn explain_from<S: Source>(
     event: &mut Event<'_>,
     stop: &Stop,
 ) -> Result<()> {
+    let id = Id::of(id);
     let runs = selected(source.runs(), options);
     let mut report = Report::new(runs.clone(), event, stop);
     let mut resolver = Resolver::new(options);
     for info in runs {
         report.begin(info)?;
         let plan = resolver.run(source, info.key, &mut report)?;
-        if let Some((role, chain)) = role(source, (info, options), &plan, id, &mut report)? {
+        if let Some((role, chain)) = role(source, (info, options), &plan, &id, &mut report)? {
             each(Explanation { run: info.name.clone(), role, chain })?;
         }
         report.end(info)?;
@@ -81,39 +84,40 @@ fn role<S: Source>(
     source: &S,
     run: (&RunInfo, &RestoreOptions),
     plan: &RunPlan,
-    id: &[u8],
+    id: &Id,
     report: &mut Report<'_>,
 ) -> Result<Option<(Role, Vec<Vec<u8>>)>> {
-    let holds = |name: &[u8], own: &[u8], number: u32| own == id || (number == 0 && name == id);
+    let holds = |name: &Id, own: &Id, number: u32| own == id || (number == 0 && name == id);
+    let itself = || vec![id.bytes.to_vec()];
     if plan.own.iter().any(|file| file.emits().any(|(number, own, _)| holds(&file.name, own, number))) {
-        return Ok(Some((Role::Own, vec![id.to_vec()])));
+        return Ok(Some((Role::Own, itself())));
     }
-    if let Some(found) = plan.resolved.iter().find(|found| found.reference == id || found.id == id) {
-        let from = name_of(source.runs(), found.run).into_owned();
-        let mut chain = vec![found.reference.clone()];
+    if let Some(found) = plan.resolved.iter().find(|found| found.reference == *id || found.target.id == *id) {
+        let from = name_of(source.runs(), found.target.run).into_owned();
+        let mut chain = vec![found.reference.bytes.to_vec()];
         let root = climb(plan, found.via, &mut chain);
         lead(source, run, root.unwrap_or(&found.reference), &mut chain, report)?;
         return Ok(Some((Role::Resolved { from }, chain)));
     }
-    if let Some(missing) = plan.missing.iter().find(|missing| missing.reference == id) {
-        let mut chain = vec![id.to_vec()];
+    if let Some(missing) = plan.missing.iter().find(|missing| missing.reference == *id) {
+        let mut chain = itself();
         let root = climb(plan, missing.via, &mut chain);
         lead(source, run, root.unwrap_or(id), &mut chain, report)?;
         return Ok(Some((Role::Missing(missing.state), chain)));
     }
-    let carried = plan.own.iter().any(|file| file.name == id && file.emits().next().is_none());
-    Ok(carried.then(|| (Role::Carried, vec![id.to_vec()])))
+    let carried = plan.own.iter().any(|file| file.name == *id && file.emits().next().is_none());
+    Ok((carried || plan.ahead.contains(&id.key)).then(|| (Role::Carried, itself())))
 }
 
 /// Adds what leads to an object, up to the one that an own object refers to; returns that one's id.
-fn climb<'p>(plan: &'p RunPlan, via: Option<usize>, chain: &mut Vec<Vec<u8>>) -> Option<&'p [u8]> {
+fn climb<'p>(plan: &'p RunPlan, via: Option<usize>, chain: &mut Vec<Vec<u8>>) -> Option<&'p Id> {
     let mut via = via;
     let mut root = None;
     // A plan has no more steps than objects.
     for _ in 0..plan.resolved.len() {
         let Some(found) = via.and_then(|at| plan.resolved.get(at)) else { break };
-        chain.push(found.reference.clone());
-        root = Some(found.reference.as_slice());
+        chain.push(found.reference.bytes.to_vec());
+        root = Some(&found.reference);
         via = found.via;
     }
     root
@@ -123,12 +127,12 @@ fn climb<'p>(plan: &'p RunPlan, via: Option<usize>, chain: &mut Vec<Vec<u8>>) ->
 fn lead<S: Source>(
     source: &S,
     (info, options): (&RunInfo, &RestoreOptions),
-    reference: &[u8],
+    reference: &Id,
     chain: &mut Vec<Vec<u8>>,
     report: &mut Report<'_>,
 ) -> Result<()> {
-    let mut least: Option<Vec<u8>> = None;
-    source.files(info.key, &options.filter, &mut |file| {
+    let mut least: Option<Id> = None;
+    source.files(info.key, &options.filter, &CarriedRun::default(), &mut |file| {
         report.check()?;
         // Damage was told of when the run was planned.
         let Ok(file) = file else { return Ok(()) };
@@ -141,7 +145,7 @@ fn lead<S: Source>(
         Ok(())
     })?;
     if let Some(least) = least {
-        chain.push(least);
+        chain.push(least.bytes.to_vec());
     }
     chain.reverse();
     Ok(())

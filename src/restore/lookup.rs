@@ -4,19 +4,24 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::rc::Rc;
 
 use crate::error::Result;
 use crate::id::{Location, ObjectKey, RunKey};
 use crate::store::{Bound, RunInfo};
 
+use super::carried::CarriedRun;
+use super::keys::Id;
 use super::options::{Filter, Order, RestoreOptions};
 
 /// One object: its id, and the ids that it refers to, ascending, each once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Item {
-    pub(super) id: Vec<u8>,
-    pub(super) references: Vec<Vec<u8>>,
+    pub(super) id: Id,
+    pub(super) references: Rc<[Id]>,
     pub(super) part: Part,
+    /// Its text, where there was room to keep it: else it is read again.
+    pub(super) text: Option<Rc<[u8]>>,
 }
 
 /// What is known of an object besides its id and where its references lead.
@@ -28,14 +33,12 @@ pub(super) struct Part {
     pub(super) needs: Vec<ObjectKey>,
     /// Attachments whose bytes are missing. Empty where nobody asks.
     pub(super) lacks: Vec<String>,
-    /// Its text, where there was room to keep it: else it is read again.
-    pub(super) text: Option<Box<[u8]>>,
 }
 
 /// One file of a run: its name, its length in bytes, its objects in file order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct File {
-    pub(super) name: Vec<u8>,
+    pub(super) name: Id,
     /// Where its record lies.
     pub(super) at: Location,
     pub(super) len: u64,
@@ -53,7 +56,7 @@ pub(super) struct Detail {
     pub(super) needs: bool,
     /// [`Part::lacks`].
     pub(super) lacks: bool,
-    /// [`Part::text`], for this many bytes of each run.
+    /// [`Item::text`], for this many bytes of each run.
     pub(super) texts: u64,
 }
 
@@ -69,12 +72,38 @@ impl Detail {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Target {
     pub(super) run: RunKey,
-    pub(super) name: Vec<u8>,
+    pub(super) name: Id,
     /// Where the file's record lies.
     pub(super) at: Location,
     /// Which object of the file: the first where the file is named like the id, else the one with the id.
     pub(super) object: u32,
-    pub(super) item: Item,
+    /// The file has no other object, and is named like it.
+    pub(super) is_whole: bool,
+    /// The object's own id.
+    pub(super) id: Id,
+    /// The ids that it refers to, as for [`Item`].
+    pub(super) references: Rc<[Id]>,
+    pub(super) part: Part,
+}
+
+impl Target {
+    /// Takes one object of a file of `count` ones, its text aside.
+    pub(super) fn of(
+        (run, name, at): (RunKey, Id, Location),
+        (object, count): (u32, usize),
+        item: Item,
+    ) -> Target {
+        let Item { id, references, part, text: _ } = item;
+        let is_whole = count == 1 && id.key == name.key;
+        Target { run, name, at, object, is_whole, id, references, part }
+    }
+}
+
+/// What a reference leads to, shared with all runs that refer to it, and its text where there was room for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Found {
+    pub(super) target: Rc<Target>,
+    pub(super) text: Option<Rc<[u8]>>,
 }
 
 /// Which file.
@@ -82,7 +111,7 @@ pub(super) struct Target {
 pub(super) struct FileAt<'a> {
     pub(super) at: Location,
     pub(super) run: RunKey,
-    pub(super) name: &'a [u8],
+    pub(super) name: &'a Id,
 }
 
 /// A file's bytes, and where its objects lie in them: all inside.
@@ -113,23 +142,24 @@ pub(super) trait Source {
     /// All runs, ascending by key.
     fn runs(&self) -> &[RunInfo];
 
-    /// Visits the files of a run, in any order; those of which the filter takes nothing may be left out, but not one
-    /// that its transaction alone rules out: it may stand for an id.
+    /// Visits the files of a run, in any order, without those that were [carried](CarriedRun::is_whole) as a whole; those of which
+    /// the filter takes nothing may be left out, but not one that its transaction alone rules out: it may stand for an id.
     fn files(
         &self,
         run: RunKey,
         filter: &Filter,
+        carried: &CarriedRun,
         each: &mut dyn FnMut(Result<File>) -> Result<()>,
     ) -> Result<()>;
 
     /// The snapshot of `id` that is asked for.
-    fn find(&self, id: &[u8], bound: Bound) -> Result<Option<Target>>;
+    fn find(&self, id: &Id, bound: Bound) -> Result<Option<Found>>;
 
-    /// The run of that snapshot, if it can be read.
-    fn run_of(&self, id: &[u8], bound: Bound) -> Result<Option<RunKey>>;
+    /// The run of the newest snapshot of `id` whose run is at most `max`, if it can be read.
+    fn newest(&self, id: &Id, max: RunKey) -> Result<Option<RunKey>>;
 
     /// Tells whether any run has a snapshot of `id`, readable or not.
-    fn exists(&self, id: &[u8]) -> Result<bool>;
+    fn exists(&self, id: &Id) -> Result<bool>;
 
     /// Reads a file's bytes again.
     fn body(&self, file: &FileAt<'_>) -> Result<Body>;

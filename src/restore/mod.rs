@@ -17,6 +17,8 @@ mod diff;
 mod directory;
 mod emit;
 mod explain;
+mod keys;
+mod known;
 mod lookup;
 mod opened;
 mod options;

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::error::{Damage, Error, Place, Result};
-use crate::id::{Location, RunKey};
+use crate::id::{Location, ObjectKey, RunKey};
 
-use super::lookup::{Item, Target};
+use super::keys::{Id, KeyMap};
+use super::lookup::{Found, Item, Target};
 
 /// Bytes of ids and references that are kept, the file that was opened last aside.
 const KEPT_BYTES: usize = 32 << 20;
@@ -16,38 +17,39 @@ const OBJECT_BYTES: usize = 256;
 /// A file of which all objects are known.
 #[derive(Debug)]
 pub(super) struct OpenedFile {
-    run: RunKey,
-    name: Vec<u8>,
-    at: Location,
-    items: Vec<Item>,
+    name: Id,
+    targets: Vec<Rc<Target>>,
     /// The first object of each id.
-    by_id: HashMap<Vec<u8>, usize>,
+    by_id: KeyMap<ObjectKey, usize>,
 }
 
 impl OpenedFile {
     /// Takes what is known of a file's objects.
-    pub(super) fn new(run: RunKey, name: Vec<u8>, at: Location, items: Vec<Item>) -> OpenedFile {
-        let mut by_id = HashMap::with_capacity(items.len());
-        for (number, item) in items.iter().enumerate() {
-            by_id.entry(item.id.clone()).or_insert(number);
-        }
-        OpenedFile { run, name, at, items, by_id }
+    pub(super) fn new(run: RunKey, name: &Id, at: Location, items: Vec<Item>) -> OpenedFile {
+        let count = items.len();
+        let mut by_id = KeyMap::default();
+        let numbered = (0..).zip(items).enumerate().map(|(place, (number, item))| {
+            by_id.entry(item.id.key).or_insert(place);
+            Rc::new(Target::of((run, name.clone(), at), (number, count), item))
+        });
+        let targets = numbered.collect();
+        OpenedFile { name: name.clone(), targets, by_id }
     }
 
     /// The object that an id leads to: the first of a file of that name, else the first with the id.
-    pub(super) fn target(&self, id: &[u8]) -> Option<Target> {
-        let number = if self.name == id { 0 } else { *self.by_id.get(id)? };
-        let item = self.items.get(number)?.clone();
-        let object = u32::try_from(number).ok()?;
-        Some(Target { run: self.run, name: self.name.clone(), at: self.at, object, item })
+    pub(super) fn target(&self, id: &Id) -> Option<Found> {
+        let number = if self.name == *id { 0 } else { *self.by_id.get(&id.key)? };
+        let target = self.targets.get(number)?.clone();
+        Some(Found { target, text: None })
     }
 
     fn cost(&self) -> usize {
-        let of = |item: &Item| {
-            let ids = item.references.iter().fold(item.id.len(), |sum, id| sum.saturating_add(id.len()));
+        let of = |target: &Rc<Target>| {
+            let references = target.references.iter().map(|id| id.bytes.len());
+            let ids = references.fold(target.id.bytes.len(), usize::saturating_add);
             ids.saturating_mul(2).saturating_add(OBJECT_BYTES)
         };
-        self.items.iter().map(of).fold(0, usize::saturating_add)
+        self.targets.iter().map(of).fold(0, usize::saturating_add)
     }
 }
 

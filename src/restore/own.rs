@@ -1,11 +1,12 @@
 //! A run's own files: what of them is restored for its own sake.
 
-use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use crate::error::Result;
-use crate::id::{Location, RunKey};
+use crate::id::{Location, ObjectKey, RunKey};
 
 use super::carried::CarriedRun;
+use super::keys::{Id, KeyMap};
 use super::lookup::{Part, Source};
 use super::options::Filter;
 use super::report::Report;
@@ -14,15 +15,17 @@ use super::report::Report;
 #[derive(Debug)]
 pub(super) struct OwnFile {
     /// Its name.
-    pub(super) name: Vec<u8>,
+    pub(super) name: Id,
     /// Where its record lies.
     pub(super) at: Location,
     /// Its length in bytes.
     pub(super) len: u64,
     /// The ids of its objects; empty for a plain file, whose one object has the file's name for an id.
-    ids: Vec<Vec<u8>>,
+    ids: Vec<Id>,
     /// What else is known of its objects.
     pub(super) parts: Vec<Part>,
+    /// Their texts, as far as there was room.
+    pub(super) texts: Vec<Option<Rc<[u8]>>>,
     /// Objects that are not emitted, ascending: not selected, carried ahead, or another file's object of the same id stands
     /// for them.
     left_out: Vec<u32>,
@@ -32,8 +35,8 @@ pub(super) struct OwnFile {
 
 impl OwnFile {
     /// The objects that go into the bundle: number, id, and what else is known.
-    pub(super) fn emits(&self) -> impl Iterator<Item = (u32, &[u8], &Part)> {
-        let emitted = |(number, _): &(u32, &[u8])| self.left_out.binary_search(number).is_err();
+    pub(super) fn emits(&self) -> impl Iterator<Item = (u32, &Id, &Part)> {
+        let emitted = |(number, _): &(u32, &Id)| self.left_out.binary_search(number).is_err();
         self.numbered()
             .zip(&self.parts)
             .filter(move |(one, _)| emitted(one))
@@ -41,9 +44,9 @@ impl OwnFile {
     }
 
     /// The ids of its objects with their numbers.
-    fn numbered(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        let plain = self.ids.is_empty().then_some(self.name.as_slice());
-        (0..).zip(plain.into_iter().chain(self.ids.iter().map(Vec::as_slice)))
+    fn numbered(&self) -> impl Iterator<Item = (u32, &Id)> {
+        let plain = self.ids.is_empty().then_some(&self.name);
+        (0..).zip(plain.into_iter().chain(&self.ids))
     }
 }
 
@@ -53,12 +56,13 @@ pub(super) struct Own {
     pub(super) files: Vec<OwnFile>,
     /// For each file the objects that the filter leaves out, ascending.
     unselected: Vec<Vec<u32>>,
-    /// What those of their objects refer to that are restored with the run.
-    pub(super) wanted: BTreeSet<Vec<u8>>,
+    /// What those of their objects refer to that are restored with the run, ascending.
+    pub(super) wanted: Vec<Id>,
 }
 
-/// Which object stands for an id: a file by its place, and the object's number in it.
-pub(super) type Winners<'a> = HashMap<&'a [u8], (usize, u32)>;
+/// Which object stands for an id: a file by its place, and the object's number in it. `None`: one of a file that was carried ahead as
+/// a whole.
+pub(super) type Winners = KeyMap<ObjectKey, Option<(usize, u32)>>;
 
 impl Own {
     /// Reads the files of a run.
@@ -70,8 +74,8 @@ impl Own {
         report: &mut Report<'_>,
     ) -> Result<Own> {
         let mut own: Vec<(OwnFile, Vec<u32>)> = Vec::new();
-        let mut wanted = BTreeSet::new();
-        source.files(run, filter, &mut |file| {
+        let mut wanted = Vec::new();
+        source.files(run, filter, carried, &mut |file| {
             report.check()?;
             let file = match file {
                 Ok(file) => file,
@@ -82,15 +86,17 @@ impl Own {
             };
             let mut ids = Vec::with_capacity(file.items.len());
             let mut parts = Vec::with_capacity(file.items.len());
+            let mut texts = Vec::with_capacity(file.items.len());
             let mut unselected = Vec::new();
             for (number, item) in (0..).zip(file.items) {
-                if !file.changed || !filter.takes_object(&item.id, &file.name, number) {
+                if !file.changed || !filter.takes_object(&item.id.bytes, &file.name.bytes, number) {
                     unselected.push(number);
                 } else if !carried.holds(&file.name, number) {
-                    wanted.extend(item.references);
+                    wanted.extend(item.references.iter().cloned());
                 }
                 ids.push(item.id);
                 parts.push(item.part);
+                texts.push(item.text);
             }
             if let [id] = ids.as_slice()
                 && *id == file.name
@@ -98,23 +104,26 @@ impl Own {
                 ids = Vec::new();
             }
             let (name, at, len) = (file.name, file.at, file.len);
-            let file = OwnFile { name, at, len, ids, parts, left_out: Vec::new(), listed: true };
+            let file = OwnFile { name, at, len, ids, parts, texts, left_out: Vec::new(), listed: true };
             own.push((file, unselected));
             Ok(())
         })?;
         own.sort_unstable_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        wanted.sort_unstable();
+        wanted.dedup();
         let (files, unselected) = own.into_iter().unzip();
         Ok(Own { files, unselected, wanted })
     }
 
     /// For each id that the run holds, the file and the object that stand for it: the file of that name, else
     /// the last file by name; within a file the first object.
-    pub(super) fn winners(&self) -> Winners<'_> {
-        let mut winners: Winners<'_> = HashMap::with_capacity(self.files.len());
+    pub(super) fn winners(&self, carried: &CarriedRun) -> Winners {
+        let mut winners: Winners = carried.whole().map(|name| (name, None)).collect();
+        winners.reserve(self.files.len());
         for (at, file) in self.files.iter().enumerate() {
             for (number, id) in file.numbered() {
-                let winner = winners.entry(id).or_insert((at, number));
-                let named = self.files.get(winner.0).is_some_and(|other| other.name == id);
+                let Some(winner) = winners.entry(id.key).or_insert(Some((at, number))) else { continue };
+                let named = self.files.get(winner.0).is_some_and(|other| other.name == *id);
                 if winner.0 != at && !named {
                     *winner = (at, number);
                 }
@@ -124,16 +133,16 @@ impl Own {
     }
 
     /// The winners that the filter leaves in: these ids the run's bundle has from the run itself.
-    pub(super) fn selected<'a>(&'a self, winners: &Winners<'a>) -> Winners<'a> {
+    pub(super) fn selected(&self, winners: &Winners) -> Winners {
         let mut selected = winners.clone();
-        selected.retain(|_, (at, number)| !self.is_unselected(*at, *number));
+        selected.retain(|_, winner| winner.is_none_or(|(at, number)| !self.is_unselected(at, number)));
         selected
     }
 
     /// The names of the files whose first object the filter leaves in: they lead to it too.
-    pub(super) fn selected_names(&self) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn selected_names(&self) -> impl Iterator<Item = ObjectKey> {
         let first = |(at, _): &(usize, &OwnFile)| !self.is_unselected(*at, 0);
-        self.files.iter().enumerate().filter(first).map(|(_, file)| file.name.as_slice())
+        self.files.iter().enumerate().filter(first).map(|(_, file)| file.name.key)
     }
 
     fn is_unselected(&self, at: usize, number: u32) -> bool {
@@ -141,24 +150,21 @@ impl Own {
     }
 
     /// For each file of which something is left out: its place, the objects left out, whether plans list it.
-    pub(super) fn left_out(
-        &self,
-        winners: &Winners<'_>,
-        carried: &CarriedRun,
-    ) -> Vec<(usize, Vec<u32>, bool)> {
+    pub(super) fn left_out(&self, winners: &Winners, carried: &CarriedRun) -> Vec<(usize, Vec<u32>, bool)> {
         let mut left_out = Vec::new();
         for (at, file) in self.files.iter().enumerate() {
             let mut objects = Vec::new();
             let mut listed = false;
             for (number, id) in file.numbered() {
-                let winner = winners.get(id).copied().unwrap_or((at, number));
-                let stands = self.files.get(winner.0).map_or(&file.name, |other| &other.name);
+                let winner = winners.get(&id.key).copied().unwrap_or(Some((at, number)));
                 let ahead = carried.holds(&file.name, number);
                 let unselected = self.is_unselected(at, number);
-                if ahead || unselected || winner != (at, number) {
+                if ahead || unselected || winner != Some((at, number)) {
                     objects.push(number);
                 }
-                listed |= !ahead && !unselected && !carried.holds(stands, winner.1);
+                let stands = winner.and_then(|(at, number)| Some((&self.files.get(at)?.name, number)));
+                let stands_ahead = stands.is_none_or(|(name, number)| carried.holds(name, number));
+                listed |= !ahead && !unselected && !stands_ahead;
             }
             if !objects.is_empty() {
                 left_out.push((at, objects, listed));

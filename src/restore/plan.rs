@@ -17,7 +17,7 @@ use super::{PlanUnit, RestoreEvent, RestoreSummary, Why};
 /// Run by run: what is resolved from other runs, then the run's own files ascending by name (one unit per
 /// file), then the open references ascending, then the attachments whose bytes are missing. Own files that were carried
 /// ahead as a whole are left out. References that the order breaks, and counts for each run, come as events.
-/// Cost: each own file is read once, and each resolved object once per run that needs it. `bundles` of the summary
+/// Cost: each own file is read once, and each resolved object at most once per run that needs it. `bundles` of the summary
 /// stays 0; `bytes` are those of the objects.
 ///
 /// # Errors
@@ -73,27 +73,27 @@ fn tell(
     report: &mut Report<'_>,
 ) -> Result<()> {
     for found in &plan.resolved {
-        let (id, from) = (found.reference.clone(), name(found.run));
+        let (id, from) = (found.reference.bytes.to_vec(), name(found.target.run));
         unit(&PlanUnit::Object { run: run.to_owned(), id, from, why: Why::Resolved })?;
     }
     for file in &plan.own {
         report.done(1, file.len)?;
         if file.listed {
-            let (id, from) = (file.name.clone(), run.to_owned());
+            let (id, from) = (file.name.bytes.to_vec(), run.to_owned());
             unit(&PlanUnit::Object { run: run.to_owned(), id, from, why: Why::Own })?;
         }
     }
     for missing in &plan.missing {
-        let reference = missing.reference.clone();
+        let reference = missing.reference.bytes.to_vec();
         unit(&PlanUnit::Missing { run: run.to_owned(), reference, state: missing.state })?;
     }
     let resolved = plan.resolved.iter().filter(|found| !found.repeated);
-    let resolved = resolved.map(|found| (found.id.as_slice(), &found.part));
+    let resolved = resolved.map(|found| (&found.target.id, &found.target.part));
     let own = plan.own.iter().flat_map(|file| file.emits().map(|(_, id, part)| (id, part)));
     for (id, part) in resolved.chain(own) {
         for name in &part.lacks {
             add(&mut report.run.attachments, 1);
-            unit(&PlanUnit::Attachment { run: run.to_owned(), id: id.to_vec(), name: name.clone() })?;
+            unit(&PlanUnit::Attachment { run: run.to_owned(), id: id.bytes.to_vec(), name: name.clone() })?;
         }
     }
     Ok(())

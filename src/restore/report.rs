@@ -73,8 +73,12 @@ impl<'a> Report<'a> {
 
     /// It is decided what the run's bundle holds and in which order.
     pub(super) fn decided(&mut self, runs: &[RunInfo], plan: &RunPlan, arranged: &Arranged) -> Result<()> {
+        let mut from: BTreeMap<RunKey, u64> = BTreeMap::new();
         for found in plan.resolved.iter().filter(|found| !found.repeated) {
-            add(self.run.from.entry(name_of(runs, found.run).into_owned()).or_default(), 1);
+            add(from.entry(found.target.run).or_default(), 1);
+        }
+        for (run, count) in from {
+            add(self.run.from.entry(name_of(runs, run).into_owned()).or_default(), count);
         }
         for missing in &plan.missing {
             add(
@@ -89,6 +93,7 @@ impl<'a> Report<'a> {
         self.run.cycles = arranged.cycles;
         for (id, reference) in &arranged.broken {
             add(&mut self.run.broken, 1);
+            let (id, reference) = (&*id.bytes, &*reference.bytes);
             (self.event)(RestoreEvent::Broken { run: &self.run.name, id, reference })?;
         }
         (self.event)(RestoreEvent::Decided { run: &self.run.name })

@@ -3,12 +3,15 @@
 //! The walk is depth first, references ascending by bytes; what was found last comes first. That fixes one of
 //! the orders that the connector leaves open.
 
+use std::rc::Rc;
+
 use crate::error::Result;
-use crate::id::{Location, RunKey};
+use crate::id::{ObjectKey, RunKey};
 
 use super::MissingState;
 use super::carried::Carried;
-use super::lookup::{Part, Source};
+use super::keys::{Id, KeySet};
+use super::lookup::{Source, Target};
 use super::options::RestoreOptions;
 use super::own::{Own, OwnFile};
 use super::report::Report;
@@ -21,6 +24,8 @@ pub(super) struct RunPlan {
     pub(super) resolved: Vec<Resolved>,
     /// The run's files, ascending by name, also those of which nothing is left to emit.
     pub(super) own: Vec<OwnFile>,
+    /// The names of its other files: all that they hold was carried ahead.
+    pub(super) ahead: KeySet<ObjectKey>,
     /// References that stay open, ascending.
     pub(super) missing: Vec<Missing>,
 }
@@ -29,7 +34,7 @@ pub(super) struct RunPlan {
 #[derive(Debug)]
 pub(super) struct Missing {
     /// The id referred to.
-    pub(super) reference: Vec<u8>,
+    pub(super) reference: Id,
     /// What is known of it.
     pub(super) state: MissingState,
     /// As for [`Resolved::via`].
@@ -40,19 +45,11 @@ pub(super) struct Missing {
 #[derive(Debug)]
 pub(super) struct Resolved {
     /// The id referred to.
-    pub(super) reference: Vec<u8>,
-    /// The object's own id, mostly the same.
-    pub(super) id: Vec<u8>,
-    /// The run it comes from.
-    pub(super) run: RunKey,
-    /// The file it comes from.
-    pub(super) name: Vec<u8>,
-    /// Where the file's record lies.
-    pub(super) at: Location,
-    /// Which object of the file.
-    pub(super) object: u32,
-    /// What else is known of the object.
-    pub(super) part: Part,
+    pub(super) reference: Id,
+    /// Which object of which file that is.
+    pub(super) target: Rc<Target>,
+    /// Its text, where there was room.
+    pub(super) text: Option<Rc<[u8]>>,
     /// The object's own id is another one, and stands in the bundle already: the object is not emitted.
     pub(super) repeated: bool,
     /// The resolved object that referred to it first, by its place in the plan; `None`: an own one did.
@@ -73,9 +70,9 @@ impl<'o> Resolver<'o> {
         Resolver { options, carried: Carried::new(options.filter.is_active()) }
     }
 
-    /// Decides about one run. Cost: each own file and each resolved object is read once; `Once` and `None`
-    /// look up each distinct reference of the run besides. Memory: the ids of the run, and for `Once` what
-    /// was carried ahead.
+    /// Decides about one run. Cost: each own file that was not carried ahead as a whole and each resolved object is read once, if
+    /// that is not known from an earlier run; `Once` and `None` look up each distinct reference of the run besides. Memory: the ids
+    /// of the run, and for `Once` what was carried ahead.
     pub(super) fn run<S: Source>(
         &mut self,
         source: &S,
@@ -85,7 +82,7 @@ impl<'o> Resolver<'o> {
         let passed = self.carried.pass(run);
         let mut own = Own::read(source, run, &self.options.filter, &passed, report)?;
         let wanted = std::mem::take(&mut own.wanted);
-        let winners = own.winners();
+        let winners = own.winners(&passed);
         let left_out = own.left_out(&winners, &passed);
         let winners = if self.options.filter.is_active() { own.selected(&winners) } else { winners };
         if self.options.filter.is_active() {
@@ -101,6 +98,6 @@ impl<'o> Resolver<'o> {
             *via = via.map(|via| last.saturating_sub(via));
         }
         missing.sort_unstable_by(|a, b| a.reference.cmp(&b.reference));
-        Ok(RunPlan { resolved, own: own.into_files(left_out), missing })
+        Ok(RunPlan { resolved, own: own.into_files(left_out), ahead: passed.whole().collect(), missing })
     }
 }

@@ -11,7 +11,10 @@ use crate::snapshot::codec::MetaObject;
 use crate::snapshot::{Meta, RefClass, attachment, bundle};
 use crate::store::{Bound, Lead, RunInfo, Snapshot, View};
 
-use super::lookup::{Body, Detail, File, FileAt, Item, Part, Source, Target, TreeFile};
+use super::carried::CarriedRun;
+use super::keys::Id;
+use super::known::{Answer, Known};
+use super::lookup::{Body, Detail, File, FileAt, Found, Item, Part, Source, Target, TreeFile};
 use super::opened::{OpenedFile, OpenedFiles};
 use super::options::Filter;
 
@@ -23,13 +26,14 @@ pub(super) struct Stored<'v> {
     /// Bytes of texts that may still be kept of this run.
     room: Cell<u64>,
     opened: RefCell<OpenedFiles>,
+    known: RefCell<Known>,
 }
 
 impl<'v> Stored<'v> {
     /// Reads the list of runs.
     pub(super) fn new(view: &'v View, detail: Detail) -> Result<Stored<'v>> {
-        let (room, opened) = (Cell::default(), RefCell::default());
-        Ok(Stored { view, runs: view.runs()?, detail, room, opened })
+        let (room, opened, known) = Default::default();
+        Ok(Stored { view, runs: view.runs()?, detail, room, opened, known })
     }
 
     fn follows(&self, class: RefClass) -> bool {
@@ -41,7 +45,7 @@ impl<'v> Stored<'v> {
     }
 
     /// Reads what is to be known of an object out of its file's bytes, references at the recorded positions.
-    fn item(&self, snapshot: &Snapshot<'_>, body: &[u8], object: &MetaObject) -> Result<Item> {
+    fn item(&self, (at, name): (Location, &Id), body: &[u8], object: &MetaObject) -> Result<Item> {
         let mut references = Vec::new();
         let mut part =
             Part { len: u64::from(object.range.end.saturating_sub(object.range.start)), ..Part::default() };
@@ -51,14 +55,14 @@ impl<'v> Stored<'v> {
             if !follows && !needs {
                 continue;
             }
-            let text = bundle::string_at(body, *offset).ok_or_else(|| {
-                undecodable(snapshot.location(), "reference", format!("no string at {offset}"))
-            })?;
+            let text = bundle::string_at(body, *offset)
+                .ok_or_else(|| undecodable(at, "reference", format!("no string at {offset}")))?;
+            let key = ObjectKey::of(&text);
             if needs {
-                part.needs.push(ObjectKey::of(&text));
+                part.needs.push(key);
             }
             if follows {
-                references.push(text.into_owned());
+                references.push(Id { bytes: text.into(), key });
             }
         }
         references.sort_unstable();
@@ -66,59 +70,85 @@ impl<'v> Stored<'v> {
         if self.detail.lacks {
             part.lacks = attachment::missing(slice(body, &object.range).unwrap_or_default());
         }
-        Ok(Item { id: id_of(object, &snapshot.name()).to_vec(), references, part })
+        let id = object.id.as_deref().map_or_else(|| name.clone(), Id::of);
+        Ok(Item { id, references: references.into(), part, text: None })
+    }
+
+    /// Takes room for a text of this run, if there is any.
+    fn make_room(&self, len: u64) -> Option<()> {
+        self.room.set(self.room.get().checked_sub(len)?);
+        Some(())
     }
 
     /// Keeps an object's text, if there is room.
     fn keep(&self, item: &mut Item, body: &[u8], range: &Range<u32>) {
-        if let Some(left) = self.room.get().checked_sub(item.part.len)
-            && let Some(text) = slice(body, range)
-        {
-            self.room.set(left);
-            item.part.text = Some(text.into());
-        }
+        item.text = self.make_room(item.part.len).and_then(|()| Some(slice(body, range)?.into()));
     }
 
     /// The objects of a file; their references only if the filter takes one of them.
     fn file(&self, snapshot: &Snapshot<'_>, filter: &Filter) -> Result<Option<File>> {
-        let name = snapshot.name().into_owned();
+        let (at, name) = (snapshot.location(), Id::of(&snapshot.name()));
         let changed = filter.takes_commit(snapshot.first_commit());
         let meta = meta_of(snapshot)?;
-        if !takes(filter, &meta, &name) {
+        if !takes(filter, &meta, &name.bytes) {
             return Ok(None);
         }
         let items: Result<Vec<Item>> = if changed {
             let body = snapshot.body()?;
             let kept = |object: &MetaObject| {
-                let mut item = self.item(snapshot, &body, object)?;
+                let mut item = self.item((at, &name), &body, object)?;
                 self.keep(&mut item, &body, &object.range);
                 Ok(item)
             };
             meta.objects.iter().map(kept).collect()
         } else {
-            let bare = |object| Item {
-                id: id_of(object, &name).to_vec(),
-                references: Vec::new(),
+            let bare = |object: &MetaObject| Item {
+                id: object.id.as_deref().map_or_else(|| name.clone(), Id::of),
+                references: Rc::default(),
                 part: Part::default(),
+                text: None,
             };
             Ok(meta.objects.iter().map(bare).collect())
         };
-        Ok(Some(File { at: snapshot.location(), len: snapshot.len(), changed, items: items?, name }))
+        Ok(Some(File { at, len: snapshot.len(), changed, items: items?, name }))
     }
 
-    fn target(&self, id: &[u8], snapshot: &Snapshot<'_>) -> Result<Target> {
+    fn target(&self, id: &Id, snapshot: &Snapshot<'_>) -> Result<Found> {
         let meta = meta_of(snapshot)?;
+        let at = snapshot.location();
         let name = snapshot.name();
-        let found = meta.objects.iter().position(|object| *name == *id || id_of(object, &name) == id);
+        let name = if *name == *id.bytes { id.clone() } else { Id::of(&name) };
+        let is_it = |object: &MetaObject| name == *id || id_of(object, &name.bytes) == &*id.bytes;
+        let found = meta.objects.iter().position(is_it);
         let object = found.and_then(|at| meta.objects.get(at).zip(u32::try_from(at).ok()));
         let Some((object, number)) = object else {
-            return Err(no_object(snapshot.location(), id));
+            return Err(no_object(at, &id.bytes));
         };
         let body = snapshot.body()?;
-        let mut item = self.item(snapshot, &body, object)?;
+        let mut item = self.item((at, &name), &body, object)?;
         self.keep(&mut item, &body, &object.range);
-        let (run, at) = (snapshot.run(), snapshot.location());
-        Ok(Target { run, name: name.into_owned(), at, object: number, item })
+        let text = item.text.take();
+        let target = Target::of((snapshot.run(), name, at), (number, meta.objects.len()), item);
+        Ok(Found { target: Rc::new(target), text })
+    }
+
+    /// What the store answers.
+    fn look_up(&self, id: &Id, bound: Bound) -> Result<Option<Found>> {
+        match self.view.lead(&id.bytes, bound)? {
+            None => Ok(None),
+            Some(lead) => self.arrive(id, &lead).map(Some),
+        }
+    }
+
+    /// Reads what a lookup led to.
+    fn arrive(&self, id: &Id, lead: &Lead<'_>) -> Result<Found> {
+        match lead {
+            Lead::Read(snapshot) => self.target(id, snapshot),
+            Lead::Long(at, key) => {
+                let found = self.open(*at, key)?.target(id);
+                found.ok_or_else(|| no_object(*at, &id.bytes))
+            }
+        }
     }
 
     /// What is known of a long file. It is read once, and again only where too many others came between.
@@ -130,9 +160,9 @@ impl<'v> Stored<'v> {
             let snapshot = self.view.snapshot_at(at, key)?;
             let meta = meta_of(&snapshot)?;
             let body = snapshot.body()?;
-            let items = meta.objects.iter().map(|object| self.item(&snapshot, &body, object));
-            let name = snapshot.name().into_owned();
-            Ok(OpenedFile::new(key.run, name, at, items.collect::<Result<_>>()?))
+            let name = Id::of(&snapshot.name());
+            let items = meta.objects.iter().map(|object| self.item((at, &name), &body, object));
+            Ok(OpenedFile::new(key.run, &name, at, items.collect::<Result<_>>()?))
         };
         let opened = read();
         self.opened.borrow_mut().keep(at, opened)
@@ -143,12 +173,13 @@ impl<'v> Stored<'v> {
         &self,
         run: RunKey,
         filter: &Filter,
+        skips: &dyn Fn(Location) -> bool,
         each: &mut dyn FnMut(Result<Snapshot<'_>>) -> Result<()>,
     ) -> Result<()> {
         let at = self.runs.binary_search_by_key(&run, |info| info.key).ok();
         let count = at.and_then(|at| self.runs.get(at)).map_or(0, |info| info.snapshots);
         let few = filter.ids.as_ref().filter(|ids| u64::try_from(ids.len()).is_ok_and(|len| len < count));
-        let Some(ids) = few else { return self.view.iter_run_as_logged(run)?.try_for_each(each) };
+        let Some(ids) = few else { return self.view.iter_run_as_logged(run, skips)?.try_for_each(each) };
         let mut seen = BTreeSet::new();
         for id in ids {
             match self.view.get(id, run).transpose() {
@@ -170,44 +201,65 @@ impl Source for Stored<'_> {
         &self,
         run: RunKey,
         filter: &Filter,
+        carried: &CarriedRun,
         each: &mut dyn FnMut(Result<File>) -> Result<()>,
     ) -> Result<()> {
         self.room.set(self.detail.texts);
-        self.visit(run, filter, &mut |item| {
+        self.visit(run, filter, &|at| carried.is_whole(at), &mut |item| {
             let file = item.and_then(|snapshot| self.file(&snapshot, filter));
             file.transpose().map_or(Ok(()), &mut *each)
         })
     }
 
-    fn find(&self, id: &[u8], bound: Bound) -> Result<Option<Target>> {
-        match self.view.lead(id, bound)? {
-            None => Ok(None),
-            Some(Lead::Read(snapshot)) => self.target(id, &snapshot).map(Some),
-            Some(Lead::Long(at, key)) => match self.open(at, &key)?.target(id) {
-                Some(target) => Ok(Some(target)),
-                None => Err(no_object(at, id)),
-            },
+    fn find(&self, id: &Id, bound: Bound) -> Result<Option<Found>> {
+        let Bound::AtLeast(min) = bound else { return self.look_up(id, bound) };
+        if let Some(Answer(mut known)) = self.known.borrow_mut().later(id, min) {
+            if let Some(found) = &mut known {
+                found.text = found.text.take().filter(|_| self.make_room(found.target.part.len).is_some());
+            }
+            return Ok(known);
         }
+        let found = self.look_up(id, bound)?;
+        self.known.borrow_mut().keep_later(id, min, found.clone());
+        Ok(found)
     }
 
-    fn run_of(&self, id: &[u8], bound: Bound) -> Result<Option<RunKey>> {
-        let Some(lead) = self.view.lead(id, bound)? else { return Ok(None) };
-        if let Lead::Long(at, key) = &lead {
+    fn newest(&self, id: &Id, max: RunKey) -> Result<Option<RunKey>> {
+        if let Some(Answer(known)) = self.known.borrow_mut().newest(id, max) {
+            return Ok(known);
+        }
+        let around = self.view.around(&id.bytes, max)?;
+        if let Some(Lead::Long(at, key)) = &around.newest {
             self.open(*at, key)?;
         }
-        Ok(Some(lead.run()))
+        let newest = around.newest.map(|lead| lead.run());
+        self.known.borrow_mut().keep_newest(id, max, around.next, newest);
+        // What is wrong with it is told where it is asked for.
+        if let (Some(later), Some(min)) = (around.later, max.next())
+            && let Ok(found) = self.arrive(id, &later)
+        {
+            self.known.borrow_mut().keep_later(id, min, Some(found));
+        }
+        Ok(newest)
     }
 
-    fn exists(&self, id: &[u8]) -> Result<bool> {
-        match self.view.lead(id, Bound::AtMost(RunKey::MAX)) {
-            Ok(found) => Ok(found.is_some()),
+    fn exists(&self, id: &Id) -> Result<bool> {
+        if let Some(Answer(known)) = self.known.borrow_mut().newest(id, RunKey::MAX) {
+            return Ok(known.is_some());
+        }
+        match self.view.lead(&id.bytes, Bound::AtMost(RunKey::MAX)) {
+            Ok(found) => {
+                let run = found.map(|lead| lead.run());
+                self.known.borrow_mut().keep_newest(id, RunKey::MAX, None, run);
+                Ok(run.is_some())
+            }
             Err(error) if error.is_damage() => Ok(true),
             Err(error) => Err(error),
         }
     }
 
     fn body(&self, file: &FileAt<'_>) -> Result<Body> {
-        let snapshot = self.view.snapshot_at(file.at, &Key::new(ObjectKey::of(file.name), file.run))?;
+        let snapshot = self.view.snapshot_at(file.at, &Key::new(file.name.key, file.run))?;
         let meta = meta_of(&snapshot)?;
         let outside = || undecodable(file.at, "object", "it lies outside of its file".to_owned());
         let bytes = snapshot.into_body()?;
@@ -221,7 +273,7 @@ impl Source for Stored<'_> {
         filter: &Filter,
         each: &mut dyn FnMut(Result<TreeFile<'_>>) -> Result<()>,
     ) -> Result<()> {
-        self.visit(run, filter, &mut |item| {
+        self.visit(run, filter, &|_| false, &mut |item| {
             let found = item.and_then(|snapshot| Ok((meta_of(&snapshot)?, snapshot)));
             let (meta, snapshot) = match found {
                 Ok(found) => found,

@@ -5,3 +5,4 @@ mod model;
 mod naive;
 mod order;
 mod output;
+mod stored;

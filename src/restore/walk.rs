@@ -1,6 +1,6 @@
 //! The walk over the references of one run: depth first over an explicit stack, references ascending by bytes.
 
-use std::collections::{BTreeSet, HashSet};
+use std::rc::Rc;
 
 use crate::error::{Error, Result};
 use crate::id::{ObjectKey, RunKey};
@@ -8,7 +8,8 @@ use crate::store::Bound;
 
 use super::MissingState;
 use super::carried::Carried;
-use super::lookup::{Source, Target};
+use super::keys::{Id, KeyMap};
+use super::lookup::{Found, Source};
 use super::options::{Resolve, RestoreOptions};
 use super::own::Winners;
 use super::report::Report;
@@ -18,9 +19,26 @@ use super::resolve::{Missing, Resolved};
 enum Hit {
     /// There is nothing to do: the restore emitted it, or will without being told to.
     Settled,
-    Found(Target),
+    Found(Found),
     Unreadable(Error),
     Missing(MissingState),
+}
+
+/// What became of an id.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// The bundle has it, or need not have it.
+    Settled,
+    /// It was followed in vain.
+    Open,
+}
+
+/// The references of one object, or of all own ones, that are still to be followed.
+struct Frame {
+    /// The object, by its place among what is resolved.
+    via: Option<usize>,
+    references: Rc<[Id]>,
+    next: usize,
 }
 
 /// The walk.
@@ -30,11 +48,8 @@ pub(super) struct Walk<'a, 'r, S> {
     source: &'a S,
     report: &'a mut Report<'r>,
     run: RunKey,
-    own: &'a Winners<'a>,
-    /// Ids besides the own ones that need no following any more.
-    emitted: HashSet<Vec<u8>>,
-    /// Ids that were followed in vain.
-    open: HashSet<Vec<u8>>,
+    /// Ids that need no following any more: the own ones among them.
+    seen: KeyMap<ObjectKey, Seen>,
     /// What was found, in the order of finding.
     pub(super) resolved: Vec<Resolved>,
     /// References that stay open.
@@ -48,7 +63,7 @@ impl<'a, 'r, S: Source> Walk<'a, 'r, S> {
         carried: &'a mut Carried,
         source: &'a S,
         report: &'a mut Report<'r>,
-        (run, own): (RunKey, &'a Winners<'a>),
+        (run, own): (RunKey, &Winners),
     ) -> Walk<'a, 'r, S> {
         Walk {
             options,
@@ -56,64 +71,61 @@ impl<'a, 'r, S: Source> Walk<'a, 'r, S> {
             source,
             report,
             run,
-            own,
-            emitted: HashSet::new(),
-            open: HashSet::new(),
+            seen: own.keys().map(|id| (*id, Seen::Settled)).collect(),
             resolved: Vec::new(),
             missing: Vec::new(),
         }
     }
 
     /// Follows references, and those of what they lead to.
-    pub(super) fn follow_all(&mut self, wanted: BTreeSet<Vec<u8>>) -> Result<()> {
-        let mut stack = vec![(None, wanted.into_iter().collect::<Vec<_>>().into_iter())];
-        while let Some((via, top)) = stack.last_mut() {
-            let via = *via;
-            let Some(reference) = top.next() else {
-                stack.pop();
-                continue;
-            };
+    pub(super) fn follow_all(&mut self, wanted: Vec<Id>) -> Result<()> {
+        let mut stack = vec![Frame { via: None, references: wanted.into(), next: 0 }];
+        while let Some(frame) = stack.last_mut() {
+            let (via, references, at) = (frame.via, frame.references.clone(), frame.next);
+            frame.next = at.saturating_add(1);
             // A chain leaves no empty frames behind.
-            if top.len() == 0 {
+            if frame.next >= references.len() {
                 stack.pop();
             }
-            if self.has(&reference) || self.open.contains(&reference) {
+            let Some(reference) = references.get(at) else { continue };
+            if self.seen.contains_key(&reference.key) {
                 continue;
             }
-            let before = self.resolved.len();
-            let references = self.follow(reference, via)?;
-            if self.resolved.len() > before {
-                stack.push((Some(before), references.into_iter()));
+            let place = self.resolved.len();
+            if let Some(references) = self.follow(reference, via)? {
+                stack.push(Frame { via: Some(place), references, next: 0 });
             }
         }
         Ok(())
     }
 
-    fn has(&self, id: &[u8]) -> bool {
-        self.own.contains_key(id) || self.emitted.contains(id)
+    fn has(&self, id: &Id) -> bool {
+        self.seen.get(&id.key) == Some(&Seen::Settled)
     }
 
-    /// Follows one reference; returns the references of what it led to.
-    fn follow(&mut self, reference: Vec<u8>, via: Option<usize>) -> Result<Vec<Vec<u8>>> {
+    fn see(&mut self, id: &Id, seen: Seen) {
+        self.seen.insert(id.key, seen);
+    }
+
+    /// Follows one reference; returns the references of what it led to, if that is new to the bundle.
+    fn follow(&mut self, reference: &Id, via: Option<usize>) -> Result<Option<Rc<[Id]>>> {
         self.report.check()?;
-        match self.find(&reference)? {
-            Hit::Found(target) => return self.take(reference, target, via),
-            Hit::Settled => {
-                self.emitted.insert(reference);
-            }
+        match self.find(reference)? {
+            Hit::Found(found) => return self.take(reference, found, via),
+            Hit::Settled => self.see(reference, Seen::Settled),
             Hit::Unreadable(error) => {
                 self.report.damaged(error)?;
-                self.open.insert(reference);
+                self.see(reference, Seen::Open);
             }
             Hit::Missing(state) => {
                 self.missing.push(Missing { reference: reference.clone(), state, via });
-                self.open.insert(reference);
+                self.see(reference, Seen::Open);
             }
         }
-        Ok(Vec::new())
+        Ok(None)
     }
 
-    fn find(&self, id: &[u8]) -> Result<Hit> {
+    fn find(&self, id: &Id) -> Result<Hit> {
         match self.options.resolve {
             Resolve::None if self.source.exists(id)? => return Ok(Hit::Settled),
             Resolve::None => return Ok(Hit::Missing(MissingState::Absent)),
@@ -136,9 +148,9 @@ impl<'a, 'r, S: Source> Walk<'a, 'r, S> {
     }
 
     /// Looks for an id that no strictly later run holds.
-    fn find_earlier(&self, id: &[u8]) -> Result<Hit> {
+    fn find_earlier(&self, id: &Id) -> Result<Hit> {
         let include = self.options.include_earlier;
-        let newest = match self.source.run_of(id, Bound::AtMost(RunKey::last_of(self.run.instant()))) {
+        let newest = match self.source.newest(id, RunKey::last_of(self.run.instant())) {
             Ok(newest) => newest,
             Err(error) if error.is_damage() && !include => Some(self.run),
             Err(error) => return unreadable(error),
@@ -157,12 +169,12 @@ impl<'a, 'r, S: Source> Walk<'a, 'r, S> {
 
     /// Tells for `Once` whether this restore emitted a snapshot of an id: it was carried ahead, or a run of
     /// the selection up to this one holds it. One that could not be read was not emitted.
-    fn was_emitted(&self, id: &[u8]) -> Result<bool> {
+    fn was_emitted(&self, id: &Id) -> Result<bool> {
         // Of what a filter lets through every id is noted; else the store tells.
         if self.carried.holds(id) || self.options.filter.is_active() {
             return Ok(self.carried.holds(id));
         }
-        match self.source.run_of(id, Bound::AtMost(self.run)) {
+        match self.source.newest(id, self.run) {
             Ok(newest) => Ok(newest.is_some_and(|run| self.options.covers(run))),
             Err(error) if error.is_damage() => Ok(false),
             Err(error) => Err(error),
@@ -170,25 +182,24 @@ impl<'a, 'r, S: Source> Walk<'a, 'r, S> {
     }
 
     /// Puts what a reference led to into the bundle; returns what it refers to.
-    fn take(&mut self, reference: Vec<u8>, target: Target, via: Option<usize>) -> Result<Vec<Vec<u8>>> {
-        let Target { run, name, at, object, item } = target;
+    fn take(&mut self, reference: &Id, found: Found, via: Option<usize>) -> Result<Option<Rc<[Id]>>> {
+        let Found { target, text } = found;
         let once = self.options.resolve == Resolve::Once;
         let mut repeated = false;
-        if item.id != reference {
-            repeated = self.has(&item.id) || (once && self.was_emitted(&item.id)?);
+        if target.id != *reference {
+            repeated = self.has(&target.id) || (once && self.was_emitted(&target.id)?);
         }
+        self.see(reference, Seen::Settled);
         if once && repeated {
-            self.emitted.insert(reference);
-            return Ok(Vec::new());
+            return Ok(None);
         }
         if once {
-            self.carried.add(run, ObjectKey::of(&name), object, [&reference, &item.id]);
+            self.carried.add(reference, &target);
         }
-        self.emitted.insert(reference.clone());
-        self.emitted.insert(item.id.clone());
-        let (id, part) = (item.id, item.part);
-        self.resolved.push(Resolved { reference, id, run, name, at, object, part, repeated, via });
-        Ok(item.references)
+        self.see(&target.id, Seen::Settled);
+        let references = target.references.clone();
+        self.resolved.push(Resolved { reference: reference.clone(), target, text, repeated, via });
+        Ok(Some(references))
     }
 }
 

@@ -46,6 +46,17 @@ impl Lead<'_> {
     }
 }
 
+/// What lies on both sides of a run's end.
+#[derive(Debug, Default)]
+pub(crate) struct Around<'v> {
+    /// Where the newest snapshot up to the run is.
+    pub(crate) newest: Option<Lead<'v>>,
+    /// The next run that has a record of the id, whatever that says.
+    pub(crate) next: Option<RunKey>,
+    /// Where there is no newest one: the oldest snapshot after the run, if nothing hinders reading it.
+    pub(crate) later: Option<Lead<'v>>,
+}
+
 impl View {
     /// Leads to the snapshot that [`find`](View::find) would answer with. Cost: one bucket of the index and one positioned read, two
     /// of each for an alias.
@@ -55,6 +66,15 @@ impl View {
     pub(crate) fn lead(&self, id: &[u8], bound: Bound) -> Result<Option<Lead<'_>>> {
         let name = Name::of(id);
         self.ask(|state| state.lead(&name, bound))
+    }
+
+    /// Leads to the snapshots before and after the end of a run. An id with one snapshot costs one read.
+    ///
+    /// # Errors
+    /// As for [`lead`](View::lead), of the one before alone.
+    pub(crate) fn around(&self, id: &[u8], max: RunKey) -> Result<Around<'_>> {
+        let name = Name::of(id);
+        self.ask(|state| state.around(&name, max))
     }
 
     /// Reads and verifies the snapshot whose record lies at a location of this view.
@@ -72,16 +92,35 @@ impl View {
 
 impl State {
     fn lead(&self, name: &Name<'_>, bound: Bound) -> Result<Option<Lead<'_>>> {
+        self.lead_with(name, bound, &Reader::new(&self.segments))
+    }
+
+    fn around(&self, name: &Name<'_>, max: RunKey) -> Result<Around<'_>> {
         let reader = Reader::new(&self.segments);
+        let after = max.next();
+        let next = after.map_or(Ok(None), |min| self.ceil(&name.key, min, &reader))?.map(|found| found.run);
+        let newest = self.lead_with(name, Bound::AtMost(max), &reader)?;
+        let later = next
+            .filter(|_| newest.is_none())
+            .and_then(|next| self.lead_with(name, Bound::AtLeast(next), &reader).ok().flatten());
+        Ok(Around { newest, next, later })
+    }
+
+    fn lead_with<'s>(
+        &'s self,
+        name: &Name<'_>,
+        bound: Bound,
+        reader: &Reader<'s>,
+    ) -> Result<Option<Lead<'s>>> {
         let mut bound = bound;
         loop {
             let found = match bound {
-                Bound::In(run) => self.find_with(&Key::new(name.key, run), &reader)?,
-                Bound::AtMost(max) => self.floor(&name.key, max, &reader)?,
-                Bound::AtLeast(min) => self.ceil(&name.key, min, &reader)?,
+                Bound::In(run) => self.find_with(&Key::new(name.key, run), reader)?,
+                Bound::AtMost(max) => self.floor(&name.key, max, reader)?,
+                Bound::AtLeast(min) => self.ceil(&name.key, min, reader)?,
             };
             let Some(found) = found else { return Ok(None) };
-            let next = match (self.lead_from(found.at, name, found.run, &reader)?, bound) {
+            let next = match (self.lead_from(found.at, name, found.run, reader)?, bound) {
                 (Ok(lead), _) => return Ok(Some(lead)),
                 // As `newest` has it: an older one in the stead of a lost one would be a lie.
                 (Err(_), Bound::In(_)) | (Err(Absent::Lost), Bound::AtMost(_)) => return Ok(None),

@@ -67,6 +67,14 @@ impl<'s> Reader<'s> {
     /// Returns the key of a record that is not mapped, or whose head does not hold.
     #[cold]
     fn read_key(&self, at: Location) -> Result<Option<Key>> {
+        // Asked for again by another question of the same lookup.
+        if let Some((last, opened)) = self.last.take()
+            && last == at
+        {
+            let key = opened.head().stored_key();
+            self.last.set(Some((last, opened)));
+            return Ok(key);
+        }
         match self.segments.get(at.segment)? {
             Some(SegmentRef::Borrowed(segment)) => {
                 let Ok(opened) = segment.open_record(at.offset)? else { return Ok(None) };

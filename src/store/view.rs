@@ -10,7 +10,7 @@ use super::snapshot::Snapshot;
 use super::state::{Keys, State};
 use crate::error::{Error, Result};
 use crate::format::put::PutKind;
-use crate::id::{CommitId, Instant, Key, Name, RunKey};
+use crate::id::{CommitId, Instant, Key, Location, Name, RunKey};
 use crate::index::{Entry, RecordKeys};
 
 /// An immutable committed state of a store. `Send + Sync`, cheap to clone, never waits for a writer.
@@ -154,20 +154,25 @@ impl View {
         // That an entry is an alias may stand on a damaged record, so it is read to be sure.
         let is_alias =
             |read: &Result<Snapshot<'_>>| read.as_ref().is_ok_and(|it| it.kind() == PutKind::Alias);
-        Ok(self.read_entries(run, false)?.filter(move |read| !is_alias(read)))
+        Ok(self.read_entries(run, self.live_entries(run)?).filter(move |read| !is_alias(read)))
     }
 
-    /// Like [`iter_run`](View::iter_run), in the order of the log: for those who read whole runs from a disk.
+    /// Like [`iter_run`](View::iter_run), in the order of the log, and without the records at some places: for those who read
+    /// whole runs from a disk.
     ///
     /// # Errors
     /// As for `iter_run`.
     pub(crate) fn iter_run_as_logged(
         &self,
         run: RunKey,
+        skips: impl Fn(Location) -> bool,
     ) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
         let is_alias =
             |read: &Result<Snapshot<'_>>| read.as_ref().is_ok_and(|it| it.kind() == PutKind::Alias);
-        Ok(self.read_entries(run, true)?.filter(move |read| !is_alias(read)))
+        let mut entries = self.live_entries(run)?;
+        entries.retain(|entry| !skips(entry.at));
+        entries.sort_unstable_by_key(|entry| entry.at);
+        Ok(self.read_entries(run, entries).filter(move |read| !is_alias(read)))
     }
 
     /// Like [`iter_run`](View::iter_run), with aliases.
@@ -175,20 +180,17 @@ impl View {
     /// # Errors
     /// As for `iter_run`.
     pub fn records_of_run(&self, run: RunKey) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
-        self.read_entries(run, false)
+        Ok(self.read_entries(run, self.live_entries(run)?))
     }
 
-    fn read_entries(
-        &self,
-        run: RunKey,
-        as_logged: bool,
-    ) -> Result<impl Iterator<Item = Result<Snapshot<'_>>>> {
+    fn live_entries(&self, run: RunKey) -> Result<Vec<Entry>> {
         let mut entries = self.ask(|state| state.entries_of(run))?;
         entries.retain(|entry| !entry.flags.tombstone);
-        if as_logged {
-            entries.sort_unstable_by_key(|entry| entry.at);
-        }
-        Ok(entries.into_iter().filter_map(move |entry| self.read_entry(run, &entry).transpose()))
+        Ok(entries)
+    }
+
+    fn read_entries(&self, run: RunKey, entries: Vec<Entry>) -> impl Iterator<Item = Result<Snapshot<'_>>> {
+        entries.into_iter().filter_map(move |entry| self.read_entry(run, &entry).transpose())
     }
 
     fn read_entry(&self, run: RunKey, entry: &Entry) -> Result<Option<Snapshot<'_>>> {

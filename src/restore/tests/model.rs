@@ -2,8 +2,11 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use super::super::lookup::{Body, File, FileAt, Item, Part, Source, Target, TreeFile};
+use super::super::carried::CarriedRun;
+use super::super::keys::Id;
+use super::super::lookup::{Body, File, FileAt, Found, Item, Part, Source, Target, TreeFile};
 use super::super::options::Filter;
 use crate::error::{Damage, Error, Place, Result};
 use crate::id::{CommitId, Instant, Location, ObjectKey, RunKey, SegmentId};
@@ -98,20 +101,16 @@ impl Model {
         if name == id { 0 } else { file.objects.iter().position(|(own, _)| own == id).unwrap() }
     }
 
-    fn target(&self, id: &[u8], run: RunKey) -> Result<Option<Target>> {
+    fn target(&self, id: &[u8], run: RunKey) -> Result<Option<Found>> {
         let Some((name, file)) = self.holder(id, run) else { return Ok(None) };
         if file.damaged {
             return Err(damage());
         }
         let at = Model::object_of(id, name, file);
         let item = item_of(&file.objects[at], file);
-        Ok(Some(Target {
-            run,
-            name: name.clone(),
-            at: self.place(name, run),
-            object: u32::try_from(at).unwrap(),
-            item,
-        }))
+        let place = (run, Id::of(name), self.place(name, run));
+        let target = Target::of(place, (u32::try_from(at).unwrap(), file.objects.len()), item);
+        Ok(Some(Found { target: Rc::new(target), text: None }))
     }
 
     /// A place for each file: its number in its run.
@@ -130,7 +129,7 @@ fn item_of((id, refs): &(Vec<u8>, Vec<Vec<u8>>), file: &ModelFile) -> Item {
     let text = file.text.clone().unwrap_or_else(|| text_of(id, refs));
     let needs = refs.iter().map(|id| ObjectKey::of(id)).collect();
     let part = Part { len: u64::try_from(text.len()).unwrap(), needs, ..Part::default() };
-    Item { id: id.clone(), references: refs.clone(), part }
+    Item { id: Id::of(id), references: refs.iter().map(|id| Id::of(id)).collect(), part, text: None }
 }
 
 fn damage() -> Error {
@@ -151,22 +150,27 @@ impl Source for Model {
         &self,
         run: RunKey,
         filter: &Filter,
+        carried: &CarriedRun,
         each: &mut dyn FnMut(Result<File>) -> Result<()>,
     ) -> Result<()> {
         // Descending: the resolver must not count on an order.
         for (name, file) in self.files[&run].iter().rev() {
+            if carried.is_whole(self.place(name, run)) {
+                continue;
+            }
             if file.damaged {
                 each(Err(damage()))?;
                 continue;
             }
             let items = file.objects.iter().map(|object| item_of(object, file)).collect();
             let changed = filter.takes_commit(CommitId(file.commit));
-            each(Ok(File { name: name.clone(), at: self.place(name, run), len: 10, changed, items }))?;
+            each(Ok(File { name: Id::of(name), at: self.place(name, run), len: 10, changed, items }))?;
         }
         Ok(())
     }
 
-    fn find(&self, id: &[u8], bound: Bound) -> Result<Option<Target>> {
+    fn find(&self, id: &Id, bound: Bound) -> Result<Option<Found>> {
+        let id = &*id.bytes;
         let run = match bound {
             Bound::In(run) => Some(run),
             Bound::AtMost(max) => self.runs_of(id).rfind(|run| *run <= max),
@@ -175,16 +179,16 @@ impl Source for Model {
         run.map_or(Ok(None), |run| self.target(id, run))
     }
 
-    fn run_of(&self, id: &[u8], bound: Bound) -> Result<Option<RunKey>> {
-        Ok(self.find(id, bound)?.map(|target| target.run))
+    fn newest(&self, id: &Id, max: RunKey) -> Result<Option<RunKey>> {
+        Ok(self.find(id, Bound::AtMost(max))?.map(|found| found.target.run))
     }
 
-    fn exists(&self, id: &[u8]) -> Result<bool> {
-        Ok(self.runs_of(id).next().is_some())
+    fn exists(&self, id: &Id) -> Result<bool> {
+        Ok(self.runs_of(&id.bytes).next().is_some())
     }
 
     fn body(&self, wanted: &FileAt<'_>) -> Result<Body> {
-        let file = &self.files[&wanted.run][wanted.name];
+        let file = &self.files[&wanted.run][&*wanted.name.bytes];
         self.read.set(self.read.get().saturating_add(1));
         let (mut bytes, mut objects) = (Vec::new(), Vec::new());
         for (id, refs) in &file.objects {

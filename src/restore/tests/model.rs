@@ -21,6 +21,8 @@ pub(super) struct ModelFile {
     pub(super) text: Option<Vec<u8>>,
     /// The transaction that brought it.
     pub(super) commit: u64,
+    /// Its number in its run, in the order of coming.
+    pub(super) number: u32,
 }
 
 /// A store as a map.
@@ -85,7 +87,10 @@ impl Model {
         let info = self.runs.iter_mut().find(|info| info.key == run).unwrap();
         info.snapshots = info.snapshots.saturating_add(1);
         info.bytes = info.bytes.saturating_add(10);
-        self.files.entry(run).or_default().insert(name.to_vec(), file);
+        let files = self.files.entry(run).or_default();
+        let next = u32::try_from(files.len()).unwrap();
+        file.number = files.get(name).map_or(next, |old| old.number);
+        files.insert(name.to_vec(), file);
     }
 
     /// The file that stands for an id in a run: the one of that name, else the last that holds it.
@@ -115,9 +120,8 @@ impl Model {
 
     /// A place for each file: its number in its run.
     fn place(&self, name: &[u8], run: RunKey) -> Location {
-        let files = self.files[&run].range(..name.to_vec()).count();
         let runs = self.files.range(..run).count();
-        Location { segment: SegmentId(u32::try_from(runs).unwrap()), offset: u32::try_from(files).unwrap() }
+        Location { segment: SegmentId(u32::try_from(runs).unwrap()), offset: self.files[&run][name].number }
     }
 
     fn runs_of(&self, id: &[u8]) -> impl DoubleEndedIterator<Item = RunKey> {

@@ -3,7 +3,7 @@
 //! Runs are restored ascending by key. For each, `resolve` decides what its bundle holds (`own`: of the run itself;
 //! `walk`: of other runs), knowing ids and positions only; `arrange` puts it in line (`order`: by references); `plan`
 //! tells it, `bundles` reads the bodies again and writes them. `tree` resolves nothing. `lookup` is what all of them
-//! see of the store, `stored` how a store shows it.
+//! see of the store, `stored` how a store shows it, `known` what it need not ask for again.
 //!
 //! The rules of resolution are those of the restore-files connector of OpenCTI (connectors pull request
 //! 5719): a reference that its run does not hold is taken from the closest strictly later run, recursively,

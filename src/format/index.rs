@@ -89,7 +89,7 @@ mod header;
 mod tests;
 
 pub use bucket::{
-    Slot, home_bucket, home_buckets, is_same_tag, matching_slots, read_bucket, slot_of_bucket, write_bucket,
+    Slot, home_bucket, home_buckets, matching_slots, read_bucket, slot_of_bucket, write_bucket,
 };
 pub use header::{Counts, Covered, Header, Section, Sections, Totals};
 

@@ -6,7 +6,7 @@
 
 use crate::error::Result;
 use crate::format::index::{BUCKET_BYTES, BUCKETS_PER_PAGE, Packed, RawEntry, Slot, home_bucket};
-use crate::id::{Location, ObjectKey, RunKey};
+use crate::id::{Key, Location, ObjectKey, RunKey};
 
 use super::RecordKeys;
 use super::entry::{EntryFlags, Found};
@@ -154,8 +154,8 @@ impl<B: AsRef<[u8]>> Index<B> {
                             return Ok(Some(Own::One(Found { run: record.run, at: location, flags: None })));
                         }
                         // Another object whose hash begins alike.
-                        Some(record) if probe.is_of(self.hash(&record.object))? => {}
-                        // One that no slot of this bucket is for has taken another's place.
+                        Some(record) if self.is_of(at, &record)? => {}
+                        // One that the index does not have there has taken another's place.
                         Some(_) | None => match self.entry_of_hash(hash, &mut entered)? {
                             Some((own, found)) if own.bare() == at.bare() => {
                                 return Ok(Some(Own::One(found)));
@@ -175,6 +175,25 @@ impl<B: AsRef<[u8]>> Index<B> {
         Ok(None)
     }
 
+    /// Tells whether a slot is that of the record where it leads: then the entry of the record's hash and run says so too.
+    /// O(log of the run's entries).
+    #[cold]
+    fn is_of(&self, at: Packed, record: &Key) -> Result<bool> {
+        let Some((row, _)) = self.find_run(record.run)? else { return Ok(false) };
+        let entry = self.entry_in(row, self.hash(&record.object))?;
+        Ok(entry.is_some_and(|entry| entry.at.bare() == at.bare()))
+    }
+
+    /// Returns the first entry of a hash in a row.
+    fn entry_in(&self, row: u32, hash: u64) -> Result<Option<RawEntry>> {
+        let (start, end) = self.range_of(row)?;
+        let number = partition(start, end, |number| Ok(self.raw_entry(number)?.hash < hash))?;
+        if number >= end {
+            return Ok(None);
+        }
+        Ok(Some(self.raw_entry(number)?).filter(|entry| entry.hash == hash))
+    }
+
     /// Finds the first entry of a hash without the buckets, by searching run after run: whose a record is
     /// that cannot be read. O(runs × log), once for each lookup that needs it.
     #[cold]
@@ -187,13 +206,7 @@ impl<B: AsRef<[u8]>> Index<B> {
             return Ok(*known);
         }
         for row in 0..self.header.counts.runs {
-            let (start, end) = self.range_of(row)?;
-            let number = partition(start, end, |number| Ok(self.raw_entry(number)?.hash < hash))?;
-            if number >= end {
-                continue;
-            }
-            let entry = self.raw_entry(number)?;
-            if entry.hash == hash {
+            if let Some(entry) = self.entry_in(row, hash)? {
                 *known = Some((entry.at, self.found(self.raw_run(row)?.run, &entry)?));
                 break;
             }

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::format::index::{
     BUCKET_BYTES, BUCKETS_PER_PAGE, LIST_ITEM_BYTES, LIST_ITEMS_PER_PAGE, SLOTS_PER_BUCKET, Slot,
-    home_bucket, is_same_tag, matching_slots, read_list_item, slot_of_bucket,
+    home_bucket, matching_slots, read_list_item, slot_of_bucket,
 };
 
 use super::view::{Index, partition};
@@ -33,24 +33,6 @@ impl<'a, B: AsRef<[u8]>> Probe<'a, B> {
         self.bucket.saturating_sub(home_bucket(self.hash, self.index.header.counts.home_buckets))
     }
 
-    /// Tells whether a slot with this tag, in the bucket that was read last, may be that of another hash: one that is at home here,
-    /// or was moved on to here, as all buckets from its home on are full.
-    #[cold]
-    pub(super) fn is_of(&self, other: u64) -> Result<bool> {
-        let homes = self.index.header.counts.home_buckets;
-        let home = home_bucket(other, homes);
-        if !is_same_tag(self.hash, other) || home >= self.bucket {
-            return Ok(false);
-        }
-        // From where this search began on, they are full: else it would have ended there.
-        for bucket in home..home_bucket(self.hash, homes) {
-            if !is_full(self.read(bucket)?) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Slot>> {
         loop {
@@ -63,25 +45,18 @@ impl<'a, B: AsRef<[u8]>> Probe<'a, B> {
                 }
                 continue;
             }
-            if !is_full(self.slots) || self.bucket >= self.index.header.counts.buckets {
+            let is_full = slot_of_bucket(self.slots, SLOTS_PER_BUCKET.saturating_sub(1)) != 0;
+            if !is_full || self.bucket >= self.index.header.counts.buckets {
                 return Ok(None);
             }
-            self.slots = self.read(self.bucket)?;
+            self.slots = self
+                .index
+                .pages
+                .item::<BUCKET_BYTES, BUCKETS_PER_PAGE>(self.index.sections.buckets, self.bucket.into())?;
             self.matches = matching_slots(self.slots, self.hash);
             self.bucket = self.bucket.saturating_add(1);
         }
     }
-
-    #[inline]
-    fn read(&self, bucket: u32) -> Result<&'a [u8; BUCKET_BYTES]> {
-        self.index.pages.item::<BUCKET_BYTES, BUCKETS_PER_PAGE>(self.index.sections.buckets, bucket.into())
-    }
-}
-
-/// Tells whether a search goes on behind a bucket: they are filled from the front.
-#[inline]
-fn is_full(slots: &[u8; BUCKET_BYTES]) -> bool {
-    slot_of_bucket(slots, SLOTS_PER_BUCKET.saturating_sub(1)) != 0
 }
 
 /// The entries of one hash: a list of section 2, known to lie inside it.

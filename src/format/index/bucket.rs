@@ -45,11 +45,6 @@ pub fn matching_slots(bucket: &[u8; BUCKET_BYTES], hash: u64) -> u32 {
     tags.zip(BITS).fold(0, |all, (other, bit)| all | if other == tag { bit } else { 0 })
 }
 
-/// Tells whether two hashes have the same tag.
-pub fn is_same_tag(one: u64, other: u64) -> bool {
-    (one ^ other) & TAG_MASK == 0
-}
-
 /// Returns a slot of a bucket, 0 if it is empty.
 #[inline]
 pub fn slot_of_bucket(bucket: &[u8; BUCKET_BYTES], at: usize) -> u64 {

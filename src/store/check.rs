@@ -54,9 +54,9 @@ const UNLINK_POLL: Duration = Duration::from_millis(5);
 /// Memory: a few pieces of a mebibyte for each thread, and at most 8 MiB of what is to be told of one transaction, as long as
 /// the store has its index. Without one the log is replayed into memory first.
 ///
-/// Parts (`from`, `shard`, `deadline`) together tell what a check of the whole tells, but for two things. That a segment is gone
-/// which nobody lists any more, as a writer has made a new index since, shows in the chain of COMMITs of the whole log only,
-/// and at its end. An entry too many of the index is named at its segment by the part that reads it, where a whole check may name
+/// Parts (`from`, `shard`, `deadline`) together tell what a check of the whole tells, but for two things. That a segment may be
+/// gone which nothing lists, as the COMMIT of a compaction that might have left it out is damaged, shows in the chain of COMMITs
+/// of the whole log only, and at its end. An entry too many of the index is named at its segment by the part that reads it, where a whole check may name
 /// the index only.
 ///
 /// # Errors
@@ -85,7 +85,7 @@ pub(super) fn judge(
     let (config, state) = (loaded.config, &loaded.working.state);
     // Nothing is mapped: an error of the disk is then an error and not a signal.
     let state = &State { segments: Arc::new(state.segments.unmapped()), ..state.clone() };
-    let gone = gone::gone(vfs, config.store, state, loaded.working.absent.clone())?;
+    let gone = gone::gone(vfs, config.store, state, loaded.working.absent.clone(), stop)?;
     let scope = Scope::of(state, options, hidden, gone)?;
     sink.begin(&begin(config.store, state, &scope))?;
     let mut report = Report { sink, summary: CheckSummary::default() };

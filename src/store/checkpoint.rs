@@ -1,6 +1,7 @@
 //! Writes index and hints: so that opening replays a bounded tail only. A checkpoint is no commit: it only
 //! saves work, and losing one loses none.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::index_file::{IndexFiles, is_temporary};
@@ -100,10 +101,11 @@ impl Writer {
         Plan::Delta(state.small_deltas())
     }
 
-    /// Lists all segments with the lengths of those that do not grow any more.
+    /// Lists all segments with the lengths of those that do not grow any more. One that has gone since the newest index listed it
+    /// stays in the list: else nothing would say any more whose records are lost, and it would be nobody's if it came back.
     fn segment_table(&self) -> Result<Vec<(SegmentId, u32)>> {
         let state = self.state();
-        let mut table = Vec::with_capacity(state.segments.ids().len());
+        let mut table: BTreeMap<SegmentId, u32> = BTreeMap::new();
         let known: Vec<(SegmentId, Option<u32>)> = match state.layers.first() {
             Some(newest) => newest.segments().flatten().collect(),
             None => Vec::new(),
@@ -119,9 +121,12 @@ impl Writer {
                     None => continue,
                 },
             };
-            table.push((*id, len));
+            table.insert(*id, len);
         }
-        Ok(table)
+        for (id, len) in known.into_iter().filter(|(id, _)| !state.dead.contains(id)) {
+            table.entry(id).or_insert(len.unwrap_or(0));
+        }
+        Ok(table.into_iter().collect())
     }
 
     fn publish_hints(&mut self, commit: CommitId) -> Result<()> {

@@ -11,6 +11,7 @@ use crate::format::hints;
 use crate::format::record::Head;
 use crate::format::segment::file_name;
 use crate::id::{CommitId, Location, SegmentId, StoreId};
+use crate::progress::Stop;
 use crate::segment::Walk;
 use crate::store::log::piece::refusal;
 use crate::store::log::{LogPosition, LogSink, Survey, Transaction, read_log};
@@ -22,15 +23,17 @@ use crate::vfs::ReadVfs;
 
 /// Finds them, besides those that are `named` already, by the chain of COMMITs which was read when the state was loaded: the
 /// newest index lists its segments, and without one the hints of the last commit do. Cost: small, but where the list is damaged,
-/// or the log had gaps when the index was made: then the log is read for its chain.
+/// or the log had gaps when the index was made: then the heads of the whole log are
+/// read for its chain, by each part and at every level.
 ///
 /// # Errors
-/// Failures of reading; damage is told elsewhere.
+/// Failures of reading, `Cancelled`; damage is told elsewhere.
 pub(super) fn gone(
     vfs: &Arc<dyn ReadVfs>,
     store: StoreId,
     state: &State,
     mut named: BTreeSet<SegmentId>,
+    stop: &Stop,
 ) -> Result<BTreeSet<SegmentId>> {
     match state.layers.first() {
         Some(newest) => {
@@ -39,7 +42,7 @@ pub(super) fn gone(
             named.extend(listed.into_iter().flatten().map(|(id, _)| id));
             if is_damaged || newest.gaps() > 0 {
                 let mut all = LogPosition::default();
-                named.extend(read_log(&state.segments, &mut all, Skim, &mut Skim)?.absent);
+                named.extend(read_log(&state.segments, &mut all, Skim(stop), &mut Skim(stop))?.absent);
                 // Nothing follows that would name the last one.
                 let last = state.position.link;
                 named.extend((last.id == newest.covered().commit).then_some(last.at.segment));
@@ -90,17 +93,17 @@ pub(super) fn covered(working: &Working, scope: &Scope, report: &mut Report<'_>)
 }
 
 /// Reads the log for its chain alone: whoever reads a segment tells what is wrong with it.
-struct Skim;
+struct Skim<'s>(&'s Stop);
 
-impl Survey for Skim {
+impl Survey for Skim<'_> {
     type Notes = Vec<()>;
 
     fn record(&self, _: &mut Walk<'_>, _: Location, _: &Head, _: &mut Vec<()>) -> Result<()> {
-        Ok(())
+        self.0.check()
     }
 }
 
-impl LogSink<Vec<()>> for Skim {
+impl LogSink<Vec<()>> for Skim<'_> {
     fn committed(&mut self, _: Vec<()>) -> Result<()> {
         Ok(())
     }

@@ -82,6 +82,18 @@ fn indexed_without(number: usize) -> Mem {
     mem
 }
 
+/// A store in which one record was written when a segment had gone.
+fn written_without(number: usize) -> Mem {
+    let mem = sessions(4, 0);
+    mem.remove_raw(&segments(&mem)[number]);
+    let mut writer = writer(&reopen(&mem));
+    put(&mut writer, 2000, 1, b"behind the loss");
+    writer.commit().unwrap();
+    writer.close().unwrap();
+    assert!(mem.paths().iter().any(|path| path.contains(".delta")));
+    mem
+}
+
 /// The stores, each with a name.
 fn stores() -> Vec<(&'static str, Mem)> {
     let without = |mem: Mem, hints: bool| {
@@ -102,6 +114,7 @@ fn stores() -> Vec<(&'static str, Mem)> {
         ("a compaction that no index covers", compacted(false)),
         ("an index made after a loss", indexed_without(1)),
         ("an index made after the first segment was lost", indexed_without(0)),
+        ("a record written after a loss", written_without(1)),
     ]
 }
 
@@ -234,6 +247,28 @@ fn a_missing_segment_that_no_index_lists_is_found_by_the_part_that_has_it() {
     assert_eq!(summary.damage, 1, "{:#?}", whole.log);
     let gone: Vec<u32> = whole.ends.iter().filter(|end| !end.present).map(|end| end.segment.0).collect();
     assert_eq!(gone, [4]);
+}
+
+/// A writer that began when a segment had gone left it out of the list of its index. The whole check told of a break in the chain
+/// then, and no more whose records had been lost; and each part said that all was well.
+#[test]
+fn a_segment_that_has_gone_is_missed_as_before_when_something_was_written_since() {
+    // The first segment has the record of the run, which is written again; without the last COMMIT nothing is written.
+    for number in 1..3 {
+        let mem = sessions(4, 0);
+        mem.remove_raw(&segments(&mem)[number]);
+        let (before, _) = run_check(&mem, &ALL);
+        let mem = written_without(number);
+        agree(&mem).unwrap();
+        let (whole, summary) = run_check(&mem, &ALL);
+        let gone: Vec<u32> = whole.ends.iter().filter(|end| !end.present).map(|end| end.segment.0).collect();
+        let own = |lines: &Lines| -> Vec<_> {
+            lines.places.iter().filter(|(id, _)| gone.contains(id)).copied().collect()
+        };
+        assert_eq!(usize::try_from(gone[0]).unwrap(), number + 1);
+        assert!(summary.damage > 1, "{:#?}", whole.log);
+        assert_eq!(own(&whole), own(&before), "{number}");
+    }
 }
 
 /// The list of segments of the index is on one of these pages: without it a missing one was told of last, and by no part.

@@ -38,8 +38,9 @@ const KEPT_BYTES: u64 = 16 << 20;
 ///
 /// Cost: each file is decoded once to find references; of a run of more than 16 MiB once more to be written, and one of
 /// several objects once for each 16 MiB in which they stand. What runs refer to is decoded once for all of them while it is among
-/// the last 16 to 32 MiB of such objects. Memory: ids, positions and references of one run, these 32 MiB, 32 MiB of texts, and the
-/// longest file. Asked to stop, it ends between two bundles: whole lines are all that was written.
+/// the last 16 to 32 MiB of such objects (of a record above 4 KiB the text is read again). A file of which all was carried ahead is
+/// not read when its run comes, so what has become unreadable of it since is not told of. Memory: ids, positions and references of
+/// one run, these 32 MiB, as many of what is known of long files, 32 MiB of texts, and the longest file. Asked to stop, it ends between two bundles: whole lines are all that was written.
 ///
 /// # Errors
 /// `Io` when `out` fails; `Cancelled` when stopped; those of `event`; whatever the store says except damage, which is

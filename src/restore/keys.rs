@@ -1,7 +1,7 @@
 //! Ids and their keys, and maps of keys.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::rc::Rc;
 
 use crate::id::ObjectKey;
@@ -12,6 +12,13 @@ use crate::id::ObjectKey;
 pub(super) struct Id {
     pub(super) bytes: Rc<[u8]>,
     pub(super) key: ObjectKey,
+}
+
+/// Its key is enough: what has the same one is compared by its bytes.
+impl Hash for Id {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
 }
 
 impl Id {

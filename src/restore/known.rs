@@ -6,14 +6,12 @@
 
 use super::keys::{Id, KeyMap};
 use super::lookup::Found;
-use crate::id::{ObjectKey, RunKey};
+use crate::id::RunKey;
 
 /// Bytes that each of two generations takes: what was not asked for while one filled up goes.
 const GENERATION_BYTES: usize = 16 << 20;
 /// What an id costs besides the bytes of what was found.
 const ENTRY_BYTES: usize = 256;
-/// What a reference costs besides its bytes.
-const REFERENCE_BYTES: usize = 96;
 
 /// What is known: that there is such a one, or that there is none.
 pub(super) struct Answer<T>(pub(super) Option<T>);
@@ -43,8 +41,8 @@ struct Answers {
 /// Answers of late, in bounded memory.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    young: KeyMap<ObjectKey, Answers>,
-    old: KeyMap<ObjectKey, Answers>,
+    young: KeyMap<Id, Answers>,
+    old: KeyMap<Id, Answers>,
     /// Of the young ones, in bytes.
     cost: usize,
 }
@@ -77,32 +75,29 @@ impl Known {
     }
 
     fn answers(&mut self, id: &Id) -> Option<&Answers> {
-        if !self.young.contains_key(&id.key) {
-            let answers = self.old.remove(&id.key)?;
+        if !self.young.contains_key(id) {
+            let answers = self.old.remove(id)?;
             let cost = answers.later.as_ref().and_then(|later| later.found.as_ref()).map_or(0, cost);
             self.keep(id, cost, |young| *young = answers);
         }
-        self.young.get(&id.key)
+        self.young.get(id)
     }
 
     fn keep(&mut self, id: &Id, cost: usize, change: impl FnOnce(&mut Answers)) {
-        let cost = cost.saturating_add(ENTRY_BYTES);
+        let cost = cost.saturating_add(ENTRY_BYTES).saturating_add(id.bytes.len());
+        // What takes more than all others together would only drive them out.
+        if cost > GENERATION_BYTES {
+            return;
+        }
         if self.cost.saturating_add(cost) > GENERATION_BYTES {
             self.old = std::mem::take(&mut self.young);
             self.cost = 0;
         }
-        // What takes more than all others together would only drive them out.
-        if cost <= GENERATION_BYTES {
-            self.cost = self.cost.saturating_add(cost);
-            change(self.young.entry(id.key).or_default());
-        }
+        self.cost = self.cost.saturating_add(cost);
+        change(self.young.entry(id.clone()).or_default());
     }
 }
 
 fn cost(found: &Found) -> usize {
-    let target = &found.target;
-    let text = found.text.as_ref().map_or(0, |text| text.len());
-    let ids = target.references.iter().map(|id| id.bytes.len().saturating_add(REFERENCE_BYTES));
-    let ids = ids.fold(target.name.bytes.len().saturating_add(target.id.bytes.len()), usize::saturating_add);
-    text.saturating_add(ids).saturating_add(target.part.needs.len().saturating_mul(size_of::<ObjectKey>()))
+    found.target.cost().saturating_add(found.text.as_ref().map_or(0, |text| text.len()))
 }

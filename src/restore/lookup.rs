@@ -68,6 +68,9 @@ impl Detail {
     }
 }
 
+/// What a reference costs besides its bytes.
+const REFERENCE_BYTES: usize = 96;
+
 /// What a reference leads to: one object of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Target {
@@ -96,6 +99,15 @@ impl Target {
         let Item { id, references, part, text: _ } = item;
         let is_whole = count == 1 && id.key == name.key;
         Target { run, name, at, object, is_whole, id, references, part }
+    }
+
+    /// About the bytes of memory of its ids and of what it needs and lacks.
+    pub(super) fn cost(&self) -> usize {
+        let ids = self.references.iter().map(|id| id.bytes.len().saturating_add(REFERENCE_BYTES));
+        let lacks = self.part.lacks.iter().map(String::len);
+        let needs = self.part.needs.len().saturating_mul(size_of::<ObjectKey>());
+        let own = self.name.bytes.len().saturating_add(self.id.bytes.len()).saturating_add(needs);
+        ids.chain(lacks).fold(own, usize::saturating_add)
     }
 }
 

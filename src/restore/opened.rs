@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::error::{Damage, Error, Place, Result};
-use crate::id::{Location, ObjectKey, RunKey};
+use crate::id::{Location, RunKey};
 
 use super::keys::{Id, KeyMap};
 use super::lookup::{Found, Item, Target};
 
 /// Bytes of ids and references that are kept, the file that was opened last aside.
 const KEPT_BYTES: usize = 32 << 20;
-/// What an object costs besides the bytes of its ids.
+/// What an object costs besides.
 const OBJECT_BYTES: usize = 256;
 
 /// A file of which all objects are known.
@@ -20,7 +20,7 @@ pub(super) struct OpenedFile {
     name: Id,
     targets: Vec<Rc<Target>>,
     /// The first object of each id.
-    by_id: KeyMap<ObjectKey, usize>,
+    by_id: KeyMap<Id, usize>,
 }
 
 impl OpenedFile {
@@ -29,7 +29,7 @@ impl OpenedFile {
         let count = items.len();
         let mut by_id = KeyMap::default();
         let numbered = (0..).zip(items).enumerate().map(|(place, (number, item))| {
-            by_id.entry(item.id.key).or_insert(place);
+            by_id.entry(item.id.clone()).or_insert(place);
             Rc::new(Target::of((run, name.clone(), at), (number, count), item))
         });
         let targets = numbered.collect();
@@ -38,18 +38,16 @@ impl OpenedFile {
 
     /// The object that an id leads to: the first of a file of that name, else the first with the id.
     pub(super) fn target(&self, id: &Id) -> Option<Found> {
-        let number = if self.name == *id { 0 } else { *self.by_id.get(&id.key)? };
+        let number = if self.name == *id { 0 } else { *self.by_id.get(id)? };
         let target = self.targets.get(number)?.clone();
         Some(Found { target, text: None })
     }
 
     fn cost(&self) -> usize {
-        let of = |target: &Rc<Target>| {
-            let references = target.references.iter().map(|id| id.bytes.len());
-            let ids = references.fold(target.id.bytes.len(), usize::saturating_add);
-            ids.saturating_mul(2).saturating_add(OBJECT_BYTES)
-        };
-        self.targets.iter().map(of).fold(0, usize::saturating_add)
+        self.targets
+            .iter()
+            .map(|target| target.cost().saturating_add(OBJECT_BYTES))
+            .fold(0, usize::saturating_add)
     }
 }
 

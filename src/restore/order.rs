@@ -221,7 +221,7 @@ impl Shrinking {
     fn sequence(mut self) -> Vec<u32> {
         let (mut front, mut back) = (Vec::new(), Vec::new());
         while let Some(Reverse(least)) = self.line.pop() {
-            // The node is the lower half of a rank.
+            // The node is in the lowest bits of a rank.
             let node = u32::try_from(least & u128::from(u32::MAX)).unwrap_or(u32::MAX);
             let Some(slot) = self.degrees.get_mut(index(node)) else { continue };
             let Some(degrees) = slot.take_if(|degrees| rank(node, *degrees) == least) else { continue };

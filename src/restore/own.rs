@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::id::{Location, ObjectKey, RunKey};
 
 use super::carried::CarriedRun;
-use super::keys::{Id, KeyMap};
+use super::keys::{Id, KeyMap, KeySet};
 use super::lookup::{Part, Source};
 use super::options::Filter;
 use super::report::Report;
@@ -74,7 +74,8 @@ impl Own {
         report: &mut Report<'_>,
     ) -> Result<Own> {
         let mut own: Vec<(OwnFile, Vec<u32>)> = Vec::new();
-        let mut wanted = Vec::new();
+        // Each id once: in a run of millions of files nearly all refer to a few.
+        let mut wanted: KeySet<Id> = KeySet::default();
         source.files(run, filter, carried, &mut |file| {
             report.check()?;
             let file = match file {
@@ -109,8 +110,8 @@ impl Own {
             Ok(())
         })?;
         own.sort_unstable_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        let mut wanted: Vec<Id> = wanted.into_iter().collect();
         wanted.sort_unstable();
-        wanted.dedup();
         let (files, unselected) = own.into_iter().unzip();
         Ok(Own { files, unselected, wanted })
     }

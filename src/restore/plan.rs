@@ -17,7 +17,7 @@ use super::{PlanUnit, RestoreEvent, RestoreSummary, Why};
 /// Run by run: what is resolved from other runs, then the run's own files ascending by name (one unit per
 /// file), then the open references ascending, then the attachments whose bytes are missing. Own files that were carried
 /// ahead as a whole are left out. References that the order breaks, and counts for each run, come as events.
-/// Cost: each own file is read once, and each resolved object at most once per run that needs it. `bundles` of the summary
+/// Cost: each own file that was not carried ahead is read once, and each resolved object at most once per run that needs it. `bundles` of the summary
 /// stays 0; `bytes` are those of the objects.
 ///
 /// # Errors

@@ -70,8 +70,8 @@ impl<'o> Resolver<'o> {
         Resolver { options, carried: Carried::new(options.filter.is_active()) }
     }
 
-    /// Decides about one run. Cost: each own file that was not carried ahead as a whole and each resolved object is read once, if
-    /// that is not known from an earlier run; `Once` and `None` look up each distinct reference of the run besides. Memory: the ids
+    /// Decides about one run. Cost: it reads each own file that was not carried ahead as a whole, and each resolved object that is
+    /// not known from an earlier run; `Once` and `None` look up each distinct reference of the run that is not known either. Memory: the ids
     /// of the run, and for `Once` what was carried ahead.
     pub(super) fn run<S: Source>(
         &mut self,

@@ -97,8 +97,10 @@ impl State {
 
     fn around(&self, name: &Name<'_>, max: RunKey) -> Result<Around<'_>> {
         let reader = Reader::new(&self.segments);
-        let after = max.next();
-        let next = after.map_or(Ok(None), |min| self.ceil(&name.key, min, &reader))?.map(|found| found.run);
+        // Where nobody can say which run comes next, the answer is one for this run alone.
+        let next = max.next().and_then(|min| {
+            self.ceil(&name.key, min, &reader).map_or(Some(min), |found| found.map(|found| found.run))
+        });
         let newest = self.lead_with(name, Bound::AtMost(max), &reader)?;
         let later = next
             .filter(|_| newest.is_none())

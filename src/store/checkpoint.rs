@@ -73,7 +73,7 @@ impl Writer {
     /// Publishes a new layer as planned, and removes what it replaces.
     pub(super) fn write_checkpoint(&mut self, plan: Plan) -> Result<()> {
         let commit = self.state().position.link.id;
-        let segments = self.segment_table()?;
+        let segments = self.segment_table(plan)?;
         self.publish_hints(commit)?;
         let index = self.publish_index(commit, plan, &segments)?;
         self.working.state.put_layer(index, plan, seed_of(&self.inner.config));
@@ -102,8 +102,9 @@ impl Writer {
     }
 
     /// Lists all segments with the lengths of those that do not grow any more. One that has gone since the newest index listed it
-    /// stays in the list: else nothing would say any more whose records are lost, and it would be nobody's if it came back.
-    fn segment_table(&self) -> Result<Vec<(SegmentId, u32)>> {
+    /// stays in the list of a delta, as entries of the layers below may point into it: else nothing would say any more whose
+    /// records are lost. To a base those that its own entries point into are added.
+    fn segment_table(&self, plan: Plan) -> Result<Vec<(SegmentId, u32)>> {
         let state = self.state();
         let mut table: BTreeMap<SegmentId, u32> = BTreeMap::new();
         let known: Vec<(SegmentId, Option<u32>)> = match state.layers.first() {
@@ -123,8 +124,10 @@ impl Writer {
             };
             table.insert(*id, len);
         }
-        for (id, len) in known.into_iter().filter(|(id, _)| !state.dead.contains(id)) {
-            table.entry(id).or_insert(len.unwrap_or(0));
+        if plan != Plan::Base {
+            for (id, len) in known.into_iter().filter(|(id, _)| !state.dead.contains(id)) {
+                table.entry(id).or_insert(len.unwrap_or(0));
+            }
         }
         Ok(table.into_iter().collect())
     }

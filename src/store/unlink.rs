@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::inner::{DATA_DIR, READERS_FILE};
+use super::inner::{DATA_DIR, READERS_FILE, share_readers};
 use super::txn::Writer;
 use crate::error::{Error, Result};
 use crate::format::segment::file_name;
@@ -53,7 +53,8 @@ impl Writer {
             Err(other) => return Err(other),
         };
         if alone {
-            *self.inner.readers.lock() = self.inner.read.lock_shared(READERS_FILE)?;
+            // A child that was forked just now may hold what was let go, until it is another program.
+            *self.inner.readers.lock() = share_readers(&*self.inner.read)?;
         }
         Ok(waiting)
     }

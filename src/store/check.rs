@@ -56,8 +56,11 @@ const UNLINK_POLL: Duration = Duration::from_millis(5);
 ///
 /// Parts (`from`, `shard`, `deadline`) together tell what a check of the whole tells, but for two things. That a segment may be
 /// gone which nothing lists, as the COMMIT of a compaction that might have left it out is damaged, shows in the chain of COMMITs
-/// of the whole log only, and at its end. An entry too many of the index is named at its segment by the part that reads it, where a whole check may name
-/// the index only.
+/// of the whole log only, and at its end. An entry too many of the index is named at its segment by the part that reads it,
+/// where a whole check may name the index only.
+///
+/// Where the list of segments in the index is damaged, or the log had gaps when the index was made, the heads of the whole log are
+/// read once more before anything is told, at every level and by each part; that is not kept within the deadline.
 ///
 /// # Errors
 /// `NoStore`, `UnsupportedVersion`, `Cancelled`, or the sink's error. Damage is a finding, not an error, and so is what the

@@ -23,8 +23,8 @@ use crate::vfs::ReadVfs;
 
 /// Finds them, besides those that are `named` already, by the chain of COMMITs which was read when the state was loaded: the
 /// newest index lists its segments, and without one the hints of the last commit do. Cost: small, but where the list is damaged,
-/// or the log had gaps when the index was made: then the heads of the whole log are
-/// read for its chain, by each part and at every level.
+/// or the log had gaps when the index was made: then the heads of the whole log are read for its chain, by each part and at every
+/// level.
 ///
 /// # Errors
 /// Failures of reading, `Cancelled`; damage is told elsewhere.

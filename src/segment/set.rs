@@ -63,7 +63,7 @@ impl Deref for SegmentRef<'_> {
 
 impl Segments {
     /// A set of the segments `ids`, ascending. `active`, if any, may still grow: only so many of its first bytes are durable, never
-    /// to be written again, and may be mapped.
+    /// to be written again, and may be mapped. What is open of the set that was `before` stays so, and mapped or not.
     pub fn new(
         vfs: Arc<dyn ReadVfs>,
         store: StoreId,
@@ -79,16 +79,21 @@ impl Segments {
             Slots::Recent(Mutex::default())
         };
         let dictionaries = before.map(|before| before.dictionaries.clone()).unwrap_or_default();
-        Segments { vfs, store, ids, active, final_bytes, mapped: true, slots, dictionaries }
+        let mapped = before.is_none_or(|before| before.mapped);
+        Segments { vfs, store, ids, active, final_bytes, mapped, slots, dictionaries }
     }
 
     /// The same set, nothing of it mapped: an error of the disk is then an error and not a signal. For those who read
     /// everything.
     #[must_use]
     pub fn unmapped(&self) -> Segments {
-        let ids = self.ids.clone();
-        let set = Segments::new(self.vfs.clone(), self.store, ids, self.growing(), None);
-        Segments { mapped: false, ..set }
+        Segments { mapped: false, ..self.mapped() }
+    }
+
+    /// The same set, mapped where it may be. For lookups.
+    #[must_use]
+    pub fn mapped(&self) -> Segments {
+        Segments::new(self.vfs.clone(), self.store, self.ids.clone(), self.growing(), None)
     }
 
     /// The same set without some of its segments.

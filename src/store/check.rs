@@ -9,7 +9,7 @@ use super::inner::{DATA_DIR, READERS_FILE};
 use super::log::piece::refusal;
 use super::log::{LogPosition, LogReader, Turn};
 use super::open::{Loaded, UseIndex, list_segments, load};
-use super::state::State;
+use super::state::{IndexFile, State};
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::hints::Hints;
 use crate::format::segment::{self, CommitLink};
@@ -30,6 +30,7 @@ mod pass;
 mod scope;
 mod survey;
 
+pub(super) use claims::{Claim, Claims};
 pub use finding::{
     CheckBegin, CheckSink, CheckSummary, Finding, RecordKind, RecordReport, SegmentReport, Severity,
 };
@@ -151,7 +152,7 @@ fn read(
         let mut reader = LogReader::new(&state.segments, &mut position, &mut source, &mut pass);
         reader.missing(scope.missing());
         let cursor = walk(&mut reader, state, scope, options)?;
-        let covered = state.layers.first().map(|layer| layer.covered()).filter(|_| cursor.is_none());
+        let covered = state.newest_index().map(IndexFile::covered).filter(|_| cursor.is_none());
         let link =
             |covered: Covered| CommitLink { id: covered.commit, at: covered.at, data_crc: covered.data_crc };
         reader.finish(covered.map(link))?;

@@ -95,10 +95,11 @@ impl Writer {
         let state = self.state();
         let base = state.layers.last().map_or(0, |base| u64::from(base.counts().entries));
         // After a compaction a new base drops what the old files say of segments that are gone.
-        if state.layers.is_empty() || !state.dead.is_empty() || weight > base {
+        if state.published().is_empty() || !state.dead.is_empty() || weight > base {
             return Plan::Base;
         }
-        Plan::Delta(state.small_deltas())
+        // What was set aside becomes a part of it.
+        Plan::Delta(state.small_deltas().max(state.aside))
     }
 
     /// Lists all segments with the lengths of those that do not grow any more. One that has gone since the newest index listed it
@@ -107,7 +108,7 @@ impl Writer {
     fn segment_table(&self, plan: Plan) -> Result<Vec<(SegmentId, u32)>> {
         let state = self.state();
         let mut table: BTreeMap<SegmentId, u32> = BTreeMap::new();
-        let known: Vec<(SegmentId, Option<u32>)> = match state.layers.first() {
+        let known: Vec<(SegmentId, Option<u32>)> = match state.newest_index() {
             Some(newest) => newest.segments().flatten().collect(),
             None => Vec::new(),
         };
@@ -152,8 +153,8 @@ impl Writer {
             end: position.end,
             next_segment: self.working.next_segment,
         };
-        let files = IndexFiles { read: &self.inner.read, vfs: &*self.vfs, config: &self.inner.config };
-        files.publish(self.state(), plan, covered, segments)
+        let (read, vfs, config) = (&self.inner.read, Some(&*self.vfs), &self.inner.config);
+        IndexFiles { read, vfs, config }.publish(self.state(), plan, covered, segments)
     }
 
     /// Removes index and hints files that no layer needs, and what a crash has left of a file that was to be published.
@@ -161,7 +162,7 @@ impl Writer {
     fn remove_superseded(&self) -> Result<()> {
         let state = self.state();
         let in_use: Vec<String> =
-            state.layers.iter().map(|layer| layer.kind().file_name(layer.covered().commit)).collect();
+            state.published().iter().map(|layer| layer.kind().file_name(layer.covered().commit)).collect();
         let hints_name = hints::file_name(state.position.link.id);
         for entry in files_of(&self.vfs.list("")?.unwrap_or_default()) {
             let is_index = parse_index_name(&entry.name).is_some();
@@ -194,9 +195,18 @@ impl State {
         merged
     }
 
-    /// Puts a new layer in the place of those that it was made of.
+    /// Puts a layer that was set aside in the place of those that it was made of.
+    pub(super) fn put_aside(&mut self, index: Arc<IndexFile>, plan: Plan, seed: u64) {
+        let merged = if let Plan::Delta(merged) = plan { merged } else { self.aside };
+        let aside = self.aside.saturating_sub(merged).saturating_add(1);
+        self.put_layer(index, plan, seed);
+        self.aside = aside;
+    }
+
+    /// Puts a new layer, which is published, in the place of those that it was made of.
     pub(super) fn put_layer(&mut self, index: Arc<IndexFile>, plan: Plan, seed: u64) {
         self.overlay = Arc::new(Overlay::new(seed, index.totals()));
+        self.aside = 0;
         match plan {
             Plan::Base => self.layers = vec![index],
             Plan::Delta(merged) => {

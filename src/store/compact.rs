@@ -233,7 +233,7 @@ impl Writer {
     fn staying_without(&self, left_out: &[SegmentId]) -> Result<Vec<SegmentId>> {
         let state = self.state();
         let mut all: BTreeSet<SegmentId> = state.segments.ids().iter().copied().collect();
-        for layer in &state.layers {
+        for layer in state.published() {
             for segment in layer.segments() {
                 all.insert(segment?.0);
             }

@@ -8,12 +8,13 @@ use super::state::{IndexFile, Keys, State};
 use crate::error::{Error, Result};
 use crate::format::config::Config;
 use crate::format::index::FileKind;
+use crate::id::SegmentId;
 use crate::index::{
     Covered, Entry, Index, IndexBuilder, IndexMeta, Layer, Merged, Packed, RecordKeys, merge,
 };
 use crate::limits::INDEX_PART_ENTRIES;
 use crate::seeded::{self, Bug};
-use crate::vfs::{Map, ReadVfs, Vfs};
+use crate::vfs::{File, Map, ReadVfs, Scratch, Vfs};
 
 /// The name under which an index file is written before it gets its own.
 const TEMP_FILE: &str = "index.tmp";
@@ -30,27 +31,37 @@ pub(super) fn is_temporary(name: &str) -> bool {
 #[derive(Clone, Copy)]
 pub(super) struct IndexFiles<'v> {
     pub(super) read: &'v Arc<dyn ReadVfs>,
-    pub(super) vfs: &'v dyn Vfs,
+    /// The store. `None` where nothing is to be written into it: then what has no name is elsewhere.
+    pub(super) vfs: Option<&'v dyn Vfs>,
     pub(super) config: &'v Config,
 }
 
-impl IndexFiles<'_> {
+impl<'v> IndexFiles<'v> {
     /// Writes the layer that a plan makes of a state, and gives it its name. On return it is durable.
     ///
     /// # Errors
-    /// `Damaged` for the layers that it is made of; failures of the file system.
+    /// `Damaged` for the layers that it is made of; `ReadOnly`; failures of the file system.
     pub(super) fn publish(
         &self,
         state: &State,
         plan: Plan,
         covered: Covered,
-        segments: &[(crate::id::SegmentId, u32)],
+        segments: &[(SegmentId, u32)],
     ) -> Result<Arc<IndexFile>> {
-        let kind = self.write(state, plan, covered, segments)?;
+        let read_only = || Error::ReadOnly { reason: "nothing is written into it".to_owned() };
+        let vfs = self.vfs.ok_or_else(read_only)?;
+        let (kind, packed, bytes) = self.prepare(state, plan, covered, segments)?;
+        vfs.remove(TEMP_FILE)?;
+        let mut file = vfs.create_new(TEMP_FILE)?;
+        packed.write(&bytes, INDEX_PART_ENTRIES, &mut |bytes| file.append(bytes))?;
+        if !seeded::has(Bug::IndexBeforeData) {
+            file.sync()?;
+        }
+        drop(file);
         let name = kind.file_name(covered.commit);
-        self.vfs.rename(TEMP_FILE, &name)?;
-        self.vfs.sync_dir("")?;
-        self.open(&name)
+        vfs.rename(TEMP_FILE, &name)?;
+        vfs.sync_dir("")?;
+        Index::open(map(vfs, &name)?, &name, self.config.store).map(Arc::new)
     }
 
     /// Writes it as a file without a name, which is gone when the state is: no other process ever sees it.
@@ -58,29 +69,27 @@ impl IndexFiles<'_> {
     /// # Errors
     /// As of [`publish`](IndexFiles::publish).
     pub(super) fn set_aside(&self, state: &State, plan: Plan, covered: Covered) -> Result<Arc<IndexFile>> {
-        self.write(state, plan, covered, &[])?;
-        let index = self.open(TEMP_FILE)?;
-        self.vfs.remove(TEMP_FILE)?;
-        Ok(index)
+        let (_, packed, bytes) = self.prepare(state, plan, covered, &[])?;
+        let mut file = self.scratch(TEMP_FILE)?;
+        packed.write(&bytes, INDEX_PART_ENTRIES, &mut |bytes| file.append(bytes))?;
+        Index::open(file.into_map()?, TEMP_FILE, self.config.store).map(Arc::new)
     }
 
-    fn open(&self, name: &str) -> Result<Arc<IndexFile>> {
-        Index::open(self.map(name)?, name, self.config.store).map(Arc::new)
+    /// Makes a file that has no name any more once it is written; until then it may have this one.
+    fn scratch(&self, name: &'static str) -> Result<Box<dyn Scratch + 'v>> {
+        let Some(vfs) = self.vfs else { return self.read.scratch().map(|file| -> Box<dyn Scratch> { file }) };
+        vfs.remove(name)?;
+        Ok(Box::new(InStore { vfs, name, file: vfs.create_new(name)? }))
     }
 
-    fn map(&self, name: &str) -> Result<Map> {
-        let file = self.read.open(name)?;
-        let file = file.ok_or_else(|| Error::NoStore { path: self.read.root().join(name) })?;
-        file.map(file.len()?)
-    }
-
-    fn write(
+    /// Packs the entries of a layer.
+    fn prepare(
         &self,
         state: &State,
         plan: Plan,
         covered: Covered,
-        segments: &[(crate::id::SegmentId, u32)],
-    ) -> Result<FileKind> {
+        segments: &[(SegmentId, u32)],
+    ) -> Result<(FileKind, Packed, Map)> {
         let (kind, layer, count) = match plan {
             Plan::Base => (FileKind::Base, Layer::Base, state.layers.len()),
             Plan::Delta(merged) => {
@@ -105,13 +114,7 @@ impl IndexFiles<'_> {
         let entries =
             merged.entries().filter(|entry| !matches!(entry, Ok(entry) if is_dead(entry.at.segment)));
         let (packed, bytes) = self.pack(builder, &merged, entries)?;
-        self.vfs.remove(TEMP_FILE)?;
-        let mut file = self.vfs.create_new(TEMP_FILE)?;
-        packed.write(&bytes, INDEX_PART_ENTRIES, &mut |bytes| file.append(bytes))?;
-        if !seeded::has(Bug::IndexBeforeData) {
-            file.sync()?;
-        }
-        Ok(kind)
+        Ok((kind, packed, bytes))
     }
 
     /// Packs entries in memory, or where they are many, in a file that is gone when they are.
@@ -129,13 +132,36 @@ impl IndexFiles<'_> {
             })?;
             return Ok((packed, Map::copied(bytes)));
         }
-        self.vfs.remove(ENTRIES_FILE)?;
-        let mut file = self.vfs.create_new(ENTRIES_FILE)?;
+        let mut file = self.scratch(ENTRIES_FILE)?;
         let packed = builder.pack(entries, &mut |more| file.append(more))?;
-        // What is mapped is durable first: a page that could not be written would be read back as something else.
-        file.sync()?;
-        let bytes = self.map(ENTRIES_FILE)?;
-        self.vfs.remove(ENTRIES_FILE)?;
-        Ok((packed, bytes))
+        Ok((packed, file.into_map()?))
     }
+}
+
+/// A file in the store that loses its name when it is written.
+#[derive(Debug)]
+struct InStore<'v> {
+    vfs: &'v dyn Vfs,
+    name: &'static str,
+    file: Box<dyn File>,
+}
+
+impl Scratch for InStore<'_> {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.append(bytes)
+    }
+
+    fn into_map(mut self: Box<Self>) -> Result<Map> {
+        // What is mapped is durable first: a page that could not be written would be read back as something else.
+        self.file.sync()?;
+        let map = map(self.vfs, self.name)?;
+        self.vfs.remove(self.name)?;
+        Ok(map)
+    }
+}
+
+fn map(vfs: &dyn Vfs, name: &str) -> Result<Map> {
+    let file = vfs.open(name)?;
+    let file = file.ok_or_else(|| Error::NoStore { path: vfs.root().join(name) })?;
+    file.map(file.len()?)
 }

@@ -20,6 +20,8 @@ use open::{Loaded, UseIndex, load};
 use recover::{proven_loss, recover};
 
 mod append;
+mod aside;
+mod beside;
 pub mod check;
 mod checkpoint;
 pub mod compact;
@@ -36,7 +38,6 @@ mod many;
 mod open;
 mod past;
 mod proof;
-mod rebuild;
 mod recover;
 pub mod repair;
 mod replay;

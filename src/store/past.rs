@@ -35,6 +35,7 @@ impl View {
         let state = State {
             position: LogPosition::default(),
             layers: Vec::new(),
+            aside: 0,
             overlay: Arc::new(Overlay::new(seed_of(&config), Totals::default())),
             segments: Arc::clone(&now.segments),
             dead: Arc::clone(&now.dead),

@@ -38,7 +38,7 @@ pub(super) fn proven_loss(working: &Working) -> Result<Option<String>> {
 
 /// Returns what the newest index covers if the log does not hold that COMMIT.
 pub(super) fn missing_commit(working: &Working) -> Result<Option<Covered>> {
-    let Some(newest) = working.state.layers.first() else { return Ok(None) };
+    let Some(newest) = working.state.newest_index() else { return Ok(None) };
     let covered = newest.covered();
     // A later compaction may have moved on from the segment in which it lay.
     let is_left_out = working.state.dead.contains(&covered.at.segment);
@@ -89,7 +89,7 @@ pub(super) fn make_durable(vfs: &dyn Vfs, working: &Working) -> Result<()> {
         vfs.create_dir(DATA_DIR)?;
         vfs.sync_dir("")?;
     }
-    if !state.layers.is_empty() && !working.is_dirty() || seeded::has(Bug::FoundUnsynced) {
+    if !state.published().is_empty() && !working.is_dirty() || seeded::has(Bug::FoundUnsynced) {
         return Ok(());
     }
     let last = state.position.link.at.segment;

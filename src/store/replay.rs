@@ -1,7 +1,7 @@
 //! Applies the log to a state: what opening does with the part that no index covers.
 
+use super::aside::Aside;
 use super::log::{LogPosition, LogSink, Survey, Transaction};
-use super::rebuild::Aside;
 use super::stage::Change;
 use super::working::Working;
 use crate::error::{Damage, Place, Result};
@@ -99,7 +99,7 @@ impl<'w> Replay<'w> {
 impl LogSink<Vec<Seen>> for Replay<'_> {
     fn committed(&mut self, notes: Vec<Seen>) -> Result<()> {
         for Seen { at, head, kind, file_len, lost } in notes {
-            if self.aside.as_ref().is_some_and(|aside| aside.dead.contains(&at.segment)) {
+            if self.aside.as_ref().is_some_and(|aside| aside.is_dead(at.segment)) {
                 continue;
             }
             let key = head.key();

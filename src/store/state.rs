@@ -18,9 +18,12 @@ pub(crate) type IndexFile = Index<Map>;
 pub(crate) struct State {
     /// The last commit and where the log goes on.
     pub(crate) position: LogPosition,
-    /// Index files, newest first; the base stands last.
+    /// Index files, newest first; the base stands last. They answer questions; what is covered by an index that others see
+    /// too is said by the [`published`](State::published) ones.
     pub(crate) layers: Vec<Arc<IndexFile>>,
-    /// What was committed after the newest of them.
+    /// How many of the newest ones were set aside while the log was replayed: they are a part of what the overlay is.
+    pub(crate) aside: usize,
+    /// What came after the newest of them.
     pub(crate) overlay: Arc<Overlay>,
     /// The segment files.
     pub(crate) segments: Arc<Segments>,
@@ -41,6 +44,16 @@ impl RecordKeys for Keys<'_> {
 }
 
 impl State {
+    /// Returns the index files that were published, newest first.
+    pub(crate) fn published(&self) -> &[Arc<IndexFile>] {
+        self.layers.get(self.aside..).unwrap_or_default()
+    }
+
+    /// Returns the newest index file that was published.
+    pub(crate) fn newest_index(&self) -> Option<&IndexFile> {
+        self.published().first().map(|layer| &**layer)
+    }
+
     /// Finds the newest record of a key, tombstones included.
     pub(crate) fn find(&self, key: &Key) -> Result<Option<Found>> {
         self.find_with(key, &Keys(&self.segments))

@@ -106,7 +106,7 @@ impl Store {
                 *count = count.saturating_add(1);
             }
         }
-        let layers = &state.layers;
+        let layers = state.published();
         let hints = loaded.working.hints.clone().unwrap_or_default();
         let mut figures = Stats {
             store: loaded.config.store,

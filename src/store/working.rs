@@ -90,7 +90,7 @@ impl Working {
 
     /// Tells whether the index files do not say everything.
     pub(crate) fn is_dirty(&self) -> bool {
-        let covered = self.state.layers.first().map(|layer| layer.covered().commit);
+        let covered = self.state.newest_index().map(|newest| newest.covered().commit);
         let commit = self.state.position.link.id;
         commit.0 > 0 && covered != Some(commit)
     }
@@ -266,7 +266,7 @@ impl Working {
         };
         let known = self.state.segments.ids().iter().copied();
         // What the index points to may be missing: then a repair has left it out.
-        let indexed = self.state.layers.first().into_iter().flat_map(|newest| newest.segments().flatten());
+        let indexed = self.state.newest_index().into_iter().flat_map(|newest| newest.segments().flatten());
         let gone = known.chain(indexed.map(|(id, _)| id)).filter(|id| !is_live(*id));
         let mut dead: BTreeSet<SegmentId> = gone.chain(self.state.dead.iter().copied()).collect();
         // What was left out stays so, unless by a COMMIT that is left out itself.
@@ -286,7 +286,8 @@ impl Working {
             hints.dead = self.state.dead.iter().map(|id| id.0).collect();
         }
         let old = &self.state.overlay;
-        if old.iter().all(|(_, entry)| is_live(entry.at.segment)) {
+        // What was set aside is like an index: what it names in dead segments does not count.
+        if self.state.aside > 0 || old.iter().all(|(_, entry)| is_live(entry.at.segment)) {
             self.kept = kept;
             return;
         }

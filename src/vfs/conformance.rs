@@ -61,6 +61,7 @@ conformance! {
     reading_a_whole_file_is_bounded
     threads_read_one_file_at_once
     a_reading_half_shows_the_same_files
+    what_has_no_name_is_read_back_and_leaves_nothing
 }
 
 fn write(vfs: &dyn Vfs, path: &str, bytes: &[u8]) {
@@ -321,4 +322,17 @@ fn a_reading_half_shows_the_same_files(vfs: &Arc<dyn Vfs>) {
     write(&**vfs, "a", b"1");
     assert_eq!(read.read("a", 10).unwrap().unwrap(), b"1");
     assert_eq!(read.root(), vfs.root());
+}
+
+fn what_has_no_name_is_read_back_and_leaves_nothing(vfs: &Arc<dyn Vfs>) {
+    write(&**vfs, "a", b"x");
+    let (mut one, mut other) = (vfs.scratch().unwrap(), vfs.scratch().unwrap());
+    for _ in 0..1000 {
+        one.append(&[1; 100]).unwrap();
+        other.append(b"2").unwrap();
+    }
+    let (one, other) = (one.into_map().unwrap(), other.into_map().unwrap());
+    assert!(*one == [1; 100_000] && *other == [b'2'; 1000]);
+    assert!(vfs.scratch().unwrap().into_map().unwrap().is_empty());
+    assert_eq!(vfs.list("").unwrap().unwrap().len(), 1);
 }

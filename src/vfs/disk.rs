@@ -12,7 +12,10 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 
 use super::map::Mapped;
-use super::{DirEntry, File, Kind, Lock, Map, ReadFile, ReadVfs, Vfs, check_dir, check_path, holder_from};
+use super::scratch::unnamed;
+use super::{
+    DirEntry, File, Kind, Lock, Map, ReadFile, ReadVfs, Scratch, Vfs, check_dir, check_path, holder_from,
+};
 use crate::error::{Error, Result};
 
 /// Most bytes of a lock file that are taken for the holder's note.
@@ -95,6 +98,10 @@ impl ReadVfs for Disk {
 
     fn root(&self) -> &Path {
         &self.root
+    }
+
+    fn scratch(&self) -> Result<Box<dyn Scratch>> {
+        unnamed()
     }
 
     fn lock_shared(&self, path: &str) -> Result<Option<Box<dyn Lock>>> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::mem::Mem;
-use super::{DirEntry, File, Kind, Lock, ReadFile, ReadVfs, Vfs, check_dir, check_path};
+use super::{DirEntry, File, Kind, Lock, ReadFile, ReadVfs, Scratch, Vfs, check_dir, check_path};
 use crate::error::{Error, Result};
 
 /// Shows the files of another file system, which it can only read, as if everything that is written here had been
@@ -91,6 +91,10 @@ impl ReadVfs for Draft {
 
     fn root(&self) -> &Path {
         self.below.root()
+    }
+
+    fn scratch(&self) -> Result<Box<dyn Scratch>> {
+        self.below.scratch()
     }
 
     fn lock_shared(&self, path: &str) -> Result<Option<Box<dyn Lock>>> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{DirEntry, File, Lock, Map, ReadFile, ReadVfs, Vfs};
+use super::{DirEntry, File, Lock, Map, ReadFile, ReadVfs, Scratch, Vfs};
 use crate::error::{Error, Result};
 
 /// Which operations fail, and how.
@@ -116,6 +116,11 @@ impl ReadVfs for Fault {
         self.inner.root()
     }
 
+    fn scratch(&self) -> Result<Box<dyn Scratch>> {
+        self.step("scratch", "")?;
+        Ok(Box::new(self.wrap("", self.inner.scratch()?)))
+    }
+
     fn lock_shared(&self, path: &str) -> Result<Option<Box<dyn Lock>>> {
         self.step("lock", path)?;
         self.inner.lock_shared(path)
@@ -196,6 +201,18 @@ impl ReadFile for Wrapped<Arc<dyn ReadFile>> {
     fn map(&self, len: u64) -> Result<Map> {
         self.step("map")?;
         self.inner.map(len)
+    }
+}
+
+impl Scratch for Wrapped<Box<dyn Scratch>> {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.step("write")?;
+        self.inner.append(bytes)
+    }
+
+    fn into_map(self: Box<Self>) -> Result<Map> {
+        self.step("map")?;
+        self.inner.into_map()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::{DirEntry, Lock, Map, ReadFile, ReadVfs, join};
+use super::{DirEntry, Lock, Map, ReadFile, ReadVfs, Scratch, join};
 use crate::error::Result;
 
 /// A file system whose files below one directory do not grow: each has for good the length that it has when that is
@@ -46,6 +46,10 @@ impl ReadVfs for Frozen {
 
     fn root(&self) -> &Path {
         self.below.root()
+    }
+
+    fn scratch(&self) -> Result<Box<dyn Scratch>> {
+        self.below.scratch()
     }
 
     fn lock_shared(&self, path: &str) -> Result<Option<Box<dyn Lock>>> {

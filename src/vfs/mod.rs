@@ -5,7 +5,8 @@
 //!
 //! [`disk`] is a directory, [`mem`] is a file system for tests that can lose what was not made durable,
 //! [`fault`] makes any of them fail, [`draft`] keeps changes of any of them in memory. One suite of tests
-//! (`conformance.rs`) runs for all four. [`frozen`] is for reading beside a writer, [`tree`] for files outside the store. The seam has the size of `hashicorp/raft-wal types/vfs.go`.
+//! (`conformance.rs`) runs for all four. [`frozen`] is for reading beside a writer, [`tree`] for files outside the store,
+//! [`scratch`] for what is no file of anything. The seam has the size of `hashicorp/raft-wal types/vfs.go`.
 
 use std::fmt::Debug;
 use std::ops::Deref;
@@ -59,6 +60,14 @@ pub trait ReadVfs: Debug + Send + Sync {
     /// # Errors
     /// `Locked`, `BadInput` as for [`open`](ReadVfs::open), `Io`.
     fn lock_shared(&self, path: &str) -> Result<Option<Box<dyn Lock>>>;
+
+    /// Makes a file without a name, outside of the root, which stays as it is.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn scratch(&self) -> Result<Box<dyn Scratch>> {
+        Ok(Box::<InMemory>::default())
+    }
 
     /// Reads a whole file of at most `max` bytes; a longer one is `TooLarge`, an absent one `None`.
     ///
@@ -292,7 +301,10 @@ pub mod fault;
 pub mod frozen;
 pub mod map;
 pub mod mem;
+pub mod scratch;
 pub mod standard;
 pub mod tree;
 
 pub use map::{Soon, prefetch};
+use scratch::InMemory;
+pub use scratch::Scratch;

@@ -4,7 +4,7 @@
 //! which keeps the first so many entries behind a place, of whatever segments; another pass is needed when these are used up.
 //! So memory is bounded, and so is the number of passes: by that of the entries, however many segments are damaged.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use super::finding::RecordKind;
 use crate::error::{Error, Result};
@@ -16,12 +16,14 @@ const KEPT_MAX: usize = 1 << 19;
 
 /// A record that the index has as the newest of its key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Claim {
-    pub(super) at: Location,
-    pub(super) run: RunKey,
-    pub(super) kind: RecordKind,
+pub(in crate::store) struct Claim {
+    pub(in crate::store) at: Location,
+    pub(in crate::store) run: RunKey,
+    pub(in crate::store) kind: RecordKind,
     /// Its object's hash in the index; 0 for a run's own record.
-    pub(super) hash: u64,
+    pub(in crate::store) hash: u64,
+    /// It is a run's own record.
+    pub(in crate::store) is_run: bool,
 }
 
 /// How many records the index has in a segment.
@@ -40,8 +42,10 @@ impl Claimed {
 }
 
 /// Answers what the index has in ranges of the log, asked in ascending order.
-pub(super) struct Claims<'c> {
+pub(in crate::store) struct Claims<'c> {
     state: &'c State,
+    /// Only what is in these segments.
+    only: Option<&'c BTreeSet<SegmentId>>,
     /// Ascending.
     kept: Vec<Claim>,
     /// A page of the index is damaged: what it has is not known.
@@ -56,18 +60,34 @@ pub(super) struct Claims<'c> {
 impl<'c> Claims<'c> {
     pub(super) fn new(state: &'c State) -> Claims<'c> {
         let (from, until) = (Location::default(), Location::default());
-        Claims { state, kept: Vec::new(), blind: false, from, until, counts: None }
+        Claims { state, only: None, kept: Vec::new(), blind: false, from, until, counts: None }
     }
 
-    /// Returns the next claim in `from..until`, which lie in one segment.
-    pub(super) fn next(&mut self, mut from: Location, until: Location) -> Result<Option<Claim>> {
-        while from < until && !self.blind {
+    /// Of these segments only; and what says that a run was deleted is among it, which nothing is lost with.
+    pub(in crate::store) fn within(state: &'c State, only: &'c BTreeSet<SegmentId>) -> Claims<'c> {
+        Claims { only: Some(only), ..Claims::new(state) }
+    }
+
+    /// Returns the next claim in `from..until`, which lie in one segment; none where damage in the index hides it.
+    pub(super) fn next(&mut self, from: Location, until: Location) -> Result<Option<Claim>> {
+        if self.blind {
+            return Ok(None);
+        }
+        match self.search(from, until) {
+            // The page was told of when the index was verified.
+            Err(Error::Damaged { .. }) => {
+                self.blind = true;
+                Ok(None)
+            }
+            found => found,
+        }
+    }
+
+    /// The same, where damage in the index is an error.
+    pub(in crate::store) fn search(&mut self, mut from: Location, until: Location) -> Result<Option<Claim>> {
+        while from < until {
             if !(self.from <= from && from < self.until) {
-                match self.refill(from) {
-                    // The page was told of when the index was verified.
-                    Err(Error::Damaged { .. }) => self.blind = true,
-                    refilled => refilled?,
-                }
+                self.refill(from)?;
                 continue;
             }
             let first = self.kept.partition_point(|claim| claim.at < from);
@@ -81,7 +101,7 @@ impl<'c> Claims<'c> {
 
     /// Returns all claims of a place that [`next`](Claims::next) has just returned one of: they are more where the index has
     /// entries too many.
-    pub(super) fn here(&self, at: Location) -> Vec<Claim> {
+    pub(in crate::store) fn here(&self, at: Location) -> Vec<Claim> {
         let first = self.kept.partition_point(|claim| claim.at < at);
         self.kept.iter().skip(first).take_while(|claim| claim.at == at).copied().collect()
     }
@@ -144,15 +164,19 @@ impl<'c> Claims<'c> {
                         flags if flags.alias => RecordKind::Alias,
                         _ => RecordKind::Snapshot,
                     };
-                    Claim { at: entry.at, run: row.run, kind, hash: entry.hash }
+                    Claim { at: entry.at, run: row.run, kind, hash: entry.hash, is_run: false }
                 }
-                None => match row.at.filter(|_| !row.deleted) {
-                    Some(at) => Claim { at, run: row.run, kind: RecordKind::Run, hash: 0 },
+                None => match row.at.filter(|_| !row.deleted || self.only.is_some()) {
+                    Some(at) => {
+                        let kind = if row.deleted { RecordKind::Delete } else { RecordKind::Run };
+                        Claim { at, run: row.run, kind, hash: 0, is_run: true }
+                    }
                     None => return Ok(()),
                 },
             };
+            let is_wanted = self.only.is_none_or(|only| only.contains(&claim.at.segment));
             // A repair or compaction left that segment out; the next index does not name it any more.
-            if state.dead.contains(&claim.at.segment) { Ok(()) } else { each(claim) }
+            if is_wanted && !state.dead.contains(&claim.at.segment) { each(claim) } else { Ok(()) }
         })
     }
 }

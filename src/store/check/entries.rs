@@ -12,7 +12,7 @@ use crate::format::record::HEAD_LEN;
 use crate::format::segment::file_name;
 use crate::id::{Location, SegmentId};
 use crate::progress::Stop;
-use crate::store::state::State;
+use crate::store::state::{IndexFile, State};
 
 /// What the index has in a segment.
 #[derive(Clone, Copy, Default)]
@@ -46,7 +46,7 @@ pub(super) fn check(
         Err(Error::Damaged { .. }) => claimed.clear(),
         counted => counted?,
     }
-    if let Some(covered) = state.layers.first().map(|layer| layer.covered()) {
+    if let Some(covered) = state.newest_index().map(IndexFile::covered) {
         let of = claimed.entry(covered.at.segment).or_default();
         of.len = of.len.max(covered.end.into());
     }

@@ -76,7 +76,7 @@ pub(super) fn strays(vfs: &Arc<dyn ReadVfs>, state: &State, report: &mut Report<
         let place = Place::whole(segment::file_name(*id));
         report.notice(place, "left behind by a compaction; the next writing command removes it")?;
     }
-    if state.layers.is_empty() && state.position.link.id.0 > 0 {
+    if state.published().is_empty() && state.position.link.id.0 > 0 {
         report.notice(Place::whole("index"), "there is no index; the next writer builds it from the log")?;
     }
     Ok(())
@@ -142,14 +142,14 @@ pub(super) fn index(
         if own != named {
             report.damage(Place::at(named, 0), Damage::Index { what: "the file has another's name" })?;
         }
-        let in_use = state.layers.iter().any(|layer| layer.name() == entry.name);
+        let in_use = state.published().iter().any(|layer| layer.name() == entry.name);
         index.verify(places, &mut |problem| report.error(problem))?;
         // One that is newer came since: a writer is at work beside.
         if !in_use && commit <= state.position.link.id {
             report.notice(Place::whole(&entry.name), "this index file is not in use")?;
         }
     }
-    let newest = state.layers.first().map(|layer| layer.covered().commit);
+    let newest = state.newest_index().map(|newest| newest.covered().commit);
     let own = newest.map(hints::file_name);
     let mut has_writer = false;
     for entry in files_of(&vfs.list("")?.unwrap_or_default()) {

@@ -35,7 +35,7 @@ pub(super) fn gone(
     mut named: BTreeSet<SegmentId>,
     stop: &Stop,
 ) -> Result<BTreeSet<SegmentId>> {
-    match state.layers.first() {
+    match state.newest_index() {
         Some(newest) => {
             let listed: Vec<_> = newest.segments().collect();
             let is_damaged = listed.iter().any(std::result::Result::is_err);

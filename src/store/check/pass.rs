@@ -14,7 +14,7 @@ use crate::index::{RecordKeys, Totals, hash_key};
 use crate::progress::{Progress, Stop};
 use crate::store::log::piece::refusal;
 use crate::store::log::{LogSink, SegmentEnd, Transaction};
-use crate::store::state::{Keys, State};
+use crate::store::state::{IndexFile, Keys, State};
 
 /// What the pass has to do with segments.
 pub(super) struct Pass<'p, 'r> {
@@ -109,7 +109,7 @@ impl<'p, 'r> Pass<'p, 'r> {
 
     /// Tells whether the index has records of a range that no COMMIT is behind: it is published only when there was one.
     fn is_acknowledged(&mut self, at: Location, until: Location) -> Result<bool> {
-        let covered = self.state.layers.first().map(|layer| layer.covered()).unwrap_or_default();
+        let covered = self.state.newest_index().map(IndexFile::covered).unwrap_or_default();
         // What a crash leaves is behind that: no look into the index.
         let is_covered = at < (Location { segment: covered.at.segment, offset: covered.end });
         Ok(is_covered && self.claims.next(at, until)?.is_some())
@@ -149,7 +149,7 @@ impl<'p, 'r> Pass<'p, 'r> {
     /// Returns where a segment ends if the index knows it to be longer. That is no damage by itself: what a writer abandons at
     /// the end of one need not outlive a crash.
     fn end_if_shorter(&self, id: SegmentId, len: Option<u64>) -> Option<u32> {
-        let newest = self.state.layers.first()?;
+        let newest = self.state.newest_index()?;
         let covered = newest.covered();
         let known =
             if covered.at.segment == id { Some(covered.end) } else { newest.segment_len(id).ok().flatten() };
@@ -160,7 +160,7 @@ impl<'p, 'r> Pass<'p, 'r> {
     /// Ends the pass. `whole`: the log was read from end to end, so that all claims can be accounted for.
     pub(super) fn finish(mut self, whole: bool) -> Result<()> {
         // Without an index, what it would have was read from the log.
-        if let Some(newest) = self.state.layers.first().filter(|_| whole && !self.is_doubtful)
+        if let Some(newest) = self.state.newest_index().filter(|_| whole && !self.is_doubtful)
             && !self.is_backed()?
         {
             let what = "it has other entries than the log has records";
@@ -257,7 +257,7 @@ impl LogSink<Noted> for Pass<'_, '_> {
 
     /// The index names the COMMIT that it was written behind.
     fn transaction(&mut self, transaction: &Transaction<'_>) -> Result<()> {
-        let Some(covered) = self.state.layers.first().map(|layer| layer.covered()) else { return Ok(()) };
+        let Some(covered) = self.state.newest_index().map(IndexFile::covered) else { return Ok(()) };
         let Transaction { commit, link, end } = *transaction;
         let is_other = (link.at, link.data_crc) != (covered.at, covered.data_crc);
         if commit.is_none() || link.id != covered.commit || !is_other {

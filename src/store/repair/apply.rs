@@ -10,8 +10,11 @@ use crate::format::commit::CommitKind;
 use crate::format::put::{self, DeleteReason, PutKind};
 use crate::format::record::Tag;
 use crate::id::{Key, Location, ObjectKey, SegmentId};
+use crate::limits::REPLAY_MAX_RECORDS;
 use crate::segment::{Codec, SegmentWriter, Segments};
+use crate::store::aside::Aside;
 use crate::store::compact::{change_of, ranges};
+use crate::store::index_file::IndexFiles;
 use crate::store::open::seed_of;
 use crate::store::stage::{Before, Change};
 use crate::store::txn::{Body, Put, Writer};
@@ -45,9 +48,20 @@ impl Writer {
         self.commit_as(CommitKind::Repair, ranges(survivors.into_iter().chain(own)))?;
         self.segment = None;
         self.working.seal_all(&self.inner);
+        self.set_moved_aside()?;
         report.segments.push(salvage.report(commit, Some(evidence)));
         report.lost.append(&mut salvage.lost);
         report.unknown.append(&mut salvage.unknown);
+        Ok(())
+    }
+
+    /// Takes what was moved out of memory: the index is not published before all segments are done.
+    fn set_moved_aside(&mut self) -> Result<()> {
+        let (read, vfs, config) = (&self.inner.read, Some(&*self.vfs), &self.inner.config);
+        let none = BTreeSet::new();
+        let mut aside = Aside::new(IndexFiles { read, vfs, config }, &none, REPLAY_MAX_RECORDS);
+        aside.relieve(&mut self.working)?;
+        self.inner.publish(&self.working.state);
         Ok(())
     }
 
@@ -65,8 +79,8 @@ impl Writer {
         let segments = self.state().segments.unmapped();
         let id = salvage.segment;
         let older_survives = self.survivors(id, pending).first().is_some_and(|oldest| *oldest < id);
-        for offset in &salvage.keep {
-            self.carry_over(&segments, Location { segment: id, offset: *offset }, older_survives)?;
+        for offset in (0..salvage.keep.len()).filter_map(|number| salvage.keep.get(number)) {
+            self.carry_over(&segments, Location { segment: id, offset }, older_survives)?;
         }
         for at in &salvage.older {
             self.carry_over(&segments, *at, older_survives)?;

@@ -8,21 +8,18 @@
 //! included that only a COMMIT of the one history leaves out; what the index named is told to be lost, and where another record
 //! answers in its stead, that is told.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::look::Found;
 use super::plan::Plan;
-use super::salvage::Pointer;
 use super::{Fate, Lost, LostKind};
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::record::Tag;
 use crate::format::segment::file_name;
 use crate::id::{Key, Location, SegmentId};
-use crate::index::EntryFlags;
 use crate::store::check::Finding;
 use crate::store::open::{Loaded, UseIndex, load, load_keeping};
-use crate::store::state::State;
+use crate::store::state::{IndexFile, State};
 use crate::vfs::ReadVfs;
 
 /// What a repair goes by.
@@ -48,7 +45,7 @@ pub(super) fn is_unbacked(finding: &Finding) -> bool {
 
 /// Tells whether an index that covers later segments does not have this one: no state does any more.
 pub(super) fn is_left_behind(state: &State, id: SegmentId) -> Result<bool> {
-    match state.layers.first().filter(|newest| id < newest.covered().next_segment) {
+    match state.newest_index().filter(|newest| id < newest.covered().next_segment) {
         Some(newest) => Ok(!newest.has_segment(id)?),
         None => Ok(false),
     }
@@ -74,7 +71,7 @@ impl Basis {
         let state = &loaded.working.state;
         // That the two are not of one mind is told of the index file too, and says nothing of its pages.
         let is_broken = |one: &Finding| one.damage.as_ref().is_some_and(|damage| !is_of_index(damage));
-        let is_layer = |place: &Place| state.layers.iter().any(|layer| layer.name() == place.file);
+        let is_layer = |place: &Place| state.published().iter().any(|layer| layer.name() == place.file);
         if found.all.iter().any(|one| is_broken(one) && is_layer(&one.place)) {
             return load(read, UseIndex::Never, false).map(Basis::of_log);
         }
@@ -82,50 +79,30 @@ impl Basis {
             return Ok(Basis::of_log(loaded));
         }
         if is_anchored(state)? {
-            return Ok(Basis { loaded, claimed: None, is_log_wrong: true });
+            return Ok(Basis::unmapped(loaded, None, true));
         }
         let claimed = Some(state.clone());
         // A COMMIT of the other history may say what was compacted away there.
-        let listed = state.layers.first().into_iter().flat_map(|newest| newest.segments().flatten());
+        let listed = state.newest_index().into_iter().flat_map(|newest| newest.segments().flatten());
         let kept = listed.map(|(id, _)| id).filter(|id| !state.dead.contains(id)).collect();
-        Ok(Basis { loaded: load_keeping(read, kept)?, claimed, is_log_wrong: false })
+        Ok(Basis::unmapped(load_keeping(read, kept)?, claimed, false))
     }
 
-    /// Gathers what was known to be live in these segments.
-    ///
-    /// # Errors
-    /// Failures of reading, damage in the index.
-    pub(super) fn pointers(
-        &self,
-        wanted: &BTreeSet<SegmentId>,
-    ) -> Result<HashMap<SegmentId, BTreeMap<u32, Pointer>>> {
-        let state = self.claimed.as_ref().unwrap_or(&self.loaded.working.state);
-        let mut all: HashMap<SegmentId, BTreeMap<u32, Pointer>> = HashMap::new();
-        if wanted.is_empty() {
-            return Ok(all);
-        }
-        let known = state.overlay.iter().filter(|(_, entry)| wanted.contains(&entry.at.segment));
-        let keys: HashMap<Location, Key> = known.map(|(key, entry)| (entry.at, *key)).collect();
-        let mut add = |at: Location, pointer: Pointer| {
-            all.entry(at.segment).or_default().insert(at.offset, pointer);
-        };
-        for row in state.all_rows()? {
-            if let Some(at) = row.at.filter(|at| wanted.contains(&at.segment)) {
-                let flags = EntryFlags { tombstone: row.deleted, ..Default::default() };
-                add(at, Pointer { run: row.run, hash: None, flags, key: Some(Key::of_run(row.run)) });
-            }
-            for entry in state.entries_of(row.run)? {
-                if wanted.contains(&entry.at.segment) {
-                    let key = keys.get(&entry.at).copied();
-                    add(entry.at, Pointer { run: row.run, hash: Some(entry.hash), flags: entry.flags, key });
-                }
-            }
-        }
-        Ok(all)
+    /// The state that knows what was live in a segment.
+    pub(super) fn claiming(&self) -> &State {
+        self.claimed.as_ref().unwrap_or(&self.loaded.working.state)
     }
 
     fn of_log(loaded: Loaded) -> Basis {
-        Basis { loaded, claimed: None, is_log_wrong: false }
+        Basis::unmapped(loaded, None, false)
+    }
+
+    /// All records of damaged segments are asked for: an error of the disk must be an error there.
+    fn unmapped(mut loaded: Loaded, mut claimed: Option<State>, is_log_wrong: bool) -> Basis {
+        for state in std::iter::once(&mut loaded.working.state).chain(&mut claimed) {
+            state.segments = Arc::new(state.segments.unmapped());
+        }
+        Basis { loaded, claimed, is_log_wrong }
     }
 }
 
@@ -145,7 +122,7 @@ impl Plan {
             }
             let mut deleted = Vec::new();
             for key in std::mem::take(&mut salvage.deleted) {
-                let stays = |at: &Location| at.segment != segment || keep.binary_search(&at.offset).is_ok();
+                let stays = |at: &Location| at.segment != segment || keep.contains(at.offset);
                 match state.locate(&key)?.filter(stays) {
                     Some(at) if is_put(state, at)? => salvage.lost.push(undone(segment, key)),
                     Some(_) => {}
@@ -173,7 +150,7 @@ fn undone(segment: SegmentId, key: Key) -> Lost {
 
 /// Tells whether the COMMIT that the index reaches up to stands in the log.
 fn is_anchored(state: &State) -> Result<bool> {
-    let Some(covered) = state.layers.first().map(|layer| layer.covered()) else { return Ok(false) };
+    let Some(covered) = state.newest_index().map(IndexFile::covered) else { return Ok(false) };
     let segments = state.segments.unmapped();
     let Some(segment) = segments.get(covered.at.segment)? else { return Ok(false) };
     match segment.record(covered.at.offset) {

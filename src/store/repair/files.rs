@@ -7,12 +7,11 @@ use super::{FileRepair, RepairReport};
 use crate::error::Result;
 use crate::format::config::{self, CONFIG_FILE};
 use crate::id::CommitId;
-use crate::limits::REBUILD_MAX_RECORDS;
 use crate::segment::dictionary;
 use crate::store::checkpoint::Plan as Layers;
 use crate::store::index_file::IndexFiles;
 use crate::store::inner::{DATA_DIR, publish_dictionary, replace_file};
-use crate::store::rebuild::rebuild;
+use crate::store::open::{Room, rebuild};
 use crate::store::txn::Writer;
 use crate::vfs::Vfs;
 
@@ -98,8 +97,9 @@ impl Writer {
     pub(super) fn rebuild_index(&mut self) -> Result<()> {
         self.rollback()?;
         self.segment = None;
-        let files = IndexFiles { read: &self.inner.read, vfs: &*self.vfs, config: &self.inner.config };
-        let working = rebuild(files, &self.working.state.dead, REBUILD_MAX_RECORDS)?;
+        let (read, vfs, config) = (&self.inner.read, Some(&*self.vfs), &self.inner.config);
+        let room = Room::of(IndexFiles { read, vfs, config });
+        let working = rebuild(room, &self.working.state.dead)?;
         let before = std::mem::replace(&mut self.working, working);
         self.working.goes_on_from(&before);
         self.working.seal_all(&self.inner);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::salvage::Pointer;
+use super::pointers::Pointer;
 use crate::error::Damage;
 use crate::format::record::{Head, Tag};
 use crate::store::check::Finding;

@@ -32,9 +32,11 @@ mod attribute;
 mod basis;
 pub(crate) mod evidence;
 mod files;
+mod kept;
 mod known;
 mod look;
 mod plan;
+mod pointers;
 mod salvage;
 mod swap;
 
@@ -265,21 +267,22 @@ impl Store {
         let lock = lock_patiently(&*vfs, writer)?;
         vfs.create_dir(DATA_DIR)?;
         let found = look(&read, options.scope, stop)?;
-        let mut writer = self.repairing_writer(load_basis(&read, &found)?.loaded, lock)?;
+        let mut basis = load_basis(&read, &found)?;
+        let mut writer = self.repairing_writer(&mut basis.loaded, lock)?;
         let mut report = RepairReport { damage: found.damage(), ..Default::default() };
         let mut rounds = Rounds { options, source, progress, stop, report: &mut report };
-        rounds.run(&mut writer, found)?;
+        rounds.run(&mut writer, found, basis)?;
         report.commit = writer.state().position.link.id;
         Ok(report)
     }
 
     /// A writer on a state that another would refuse to build on.
-    fn repairing_writer(&self, mut loaded: Loaded, lock: Box<dyn crate::vfs::Lock>) -> Result<Writer> {
+    fn repairing_writer(&self, loaded: &mut Loaded, lock: Box<dyn crate::vfs::Lock>) -> Result<Writer> {
         let vfs = self.inner.vfs()?;
         make_durable(&*vfs, &loaded.working)?;
         drop(loaded.readers.take());
-        let dictionary = current_dictionary(&loaded, &*vfs)?;
-        Ok(Writer::new(self.inner.clone(), vfs, loaded.working, dictionary, lock))
+        let dictionary = current_dictionary(loaded, &*vfs)?;
+        Ok(Writer::new(self.inner.clone(), vfs, loaded.working.clone(), dictionary, lock))
     }
 }
 
@@ -293,13 +296,13 @@ struct Rounds<'r, 's, 'p> {
 }
 
 impl Rounds<'_, '_, '_> {
-    fn run(&mut self, writer: &mut Writer, first: Found) -> Result<()> {
+    fn run(&mut self, writer: &mut Writer, mut found: Found, first: Basis) -> Result<()> {
         let read = writer.inner.read.clone();
-        let mut found = first;
+        let mut first = Some(first);
         let mut remaining = found.damage();
         let mut before: BTreeSet<SegmentId> = BTreeSet::new();
         for _ in 0..ROUNDS_MAX {
-            let basis = load_basis(&read, &found)?;
+            let basis = first.take().map_or_else(|| load_basis(&read, &found), Ok)?;
             let mut plan = Plan::make(&basis, found.all, self.options, &read)?;
             self.report.left.clear();
             self.report.take(&mut plan);
@@ -316,7 +319,7 @@ impl Rounds<'_, '_, '_> {
         self.report.remaining = remaining;
         // What another process left undone, and what a repair that was cut off did not come to.
         if writer.working.is_dirty()
-            || writer.state().layers.is_empty() && !writer.state().segments.ids().is_empty()
+            || writer.state().published().is_empty() && !writer.state().segments.ids().is_empty()
         {
             writer.rebuild_index()?;
         }

@@ -1,11 +1,13 @@
 //! From findings to what is to be done about them. Writes nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::attribute;
 use super::basis::{Basis, is_left_behind, is_of_index, is_unbacked};
-use super::salvage::{Judge, Pointer, Salvage};
+use super::kept::Shelf;
+use super::pointers::Pointers;
+use super::salvage::{Judge, Salvage};
 use super::swap::{self, Swap};
 use super::{Fate, FileRepair, RepairOptions, RepairReport, SegmentRepair};
 use crate::error::{Damage, Place, Result};
@@ -90,15 +92,14 @@ impl Plan {
             return Ok(plan);
         }
         let wanted: BTreeSet<SegmentId> = sorted.damaged.keys().chain(sorted.tails.keys()).copied().collect();
-        let mut pointers = basis.pointers(&wanted)?;
+        let mut pointers = Pointers::new(basis.claiming(), &wanted);
         // What the index knows and the log does not count is live all the same.
         for (segment, from) in &sorted.tails {
-            let live = pointers.get(segment).is_some_and(|of| of.keys().any(|at| at >= from));
-            if live {
+            if pointers.has(*segment, *from)? {
                 sorted.damaged.entry(*segment).or_default();
             }
         }
-        plan.strays(&mut sorted, state, &pointers, basis.claimed.is_none())?;
+        plan.strays(&mut sorted, state, &mut pointers, basis.claimed.is_none())?;
         plan.defer_chains(&mut sorted, &segments);
         let judge = Judge {
             state,
@@ -107,6 +108,7 @@ impl Plan {
             is_claimed: basis.claimed.is_some(),
             covered: covered(state),
         };
+        let mut shelf = Shelf::new(vfs);
         for (id, findings) in sorted.damaged {
             if let Some(missing) = lacks_dictionary(&segments, id)? {
                 plan.left.push((
@@ -115,9 +117,11 @@ impl Plan {
                 ));
                 continue;
             }
-            let of = pointers.remove(&id).unwrap_or_default();
-            plan.salvages.push(judge.salvage(id, findings, &of)?);
+            let mut salvage = judge.salvage(id, findings, &pointers.of(id)?)?;
+            shelf.take(&mut salvage)?;
+            plan.salvages.push(salvage);
         }
+        shelf.give_back(&mut plan.salvages)?;
         plan.attribute(&segments, judge.seed)?;
         if basis.claimed.is_some() {
             plan.leave_answered(state)?;
@@ -204,7 +208,7 @@ impl Plan {
         &mut self,
         sorted: &mut Sorted,
         state: &State,
-        pointers: &HashMap<SegmentId, BTreeMap<u32, Pointer>>,
+        pointers: &mut Pointers<'_>,
         is_decided: bool,
     ) -> Result<()> {
         let next = state.position.next_segment;
@@ -212,9 +216,10 @@ impl Plan {
             let is_damaged = sorted.damaged.contains_key(id);
             // The last number of all would leave none for a new segment.
             let is_wanted = is_damaged && *id >= next || id.0 == u32::MAX;
-            let holds = *id <= state.position.link.at.segment || pointers.contains_key(id);
             let Some(segment) = state.segments.get(*id)? else { continue };
-            let is_back = is_left_behind(state, *id)? && !pointers.contains_key(id);
+            let is_named = pointers.has(*id, 0)?;
+            let holds = *id <= state.position.link.at.segment || is_named;
+            let is_back = is_left_behind(state, *id)? && !is_named;
             if is_wanted && !holds && segment.header().is_err() || is_decided && is_back {
                 let findings = sorted.damaged.remove(id).unwrap_or_default();
                 self.findings.extend(findings);
@@ -346,7 +351,7 @@ impl Salvage {
 
 /// Up to where the index has everything that is live.
 fn covered(state: &State) -> Location {
-    let Some(newest) = state.layers.first() else { return Location::default() };
+    let Some(newest) = state.newest_index() else { return Location::default() };
     if newest.gaps() > 0 {
         // It was written by who knew of records that nobody can name.
         return Location::default();

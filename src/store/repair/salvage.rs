@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::basis::is_of_index;
+use super::kept::Kept;
 use super::known::{Known, Seen};
+use super::pointers::Pointer;
 use super::{Fate, Lost, LostKind, Unknown};
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::commit::{self, COMMIT_DATA_LEN};
@@ -16,25 +18,6 @@ use crate::segment::{Codec, Segment, Segments, Step, Walk, codec};
 use crate::store::check::Finding;
 use crate::store::state::State;
 
-/// What the index says about a place.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pointer {
-    pub(super) run: RunKey,
-    /// Its object's hash; `None` for a run's own record.
-    pub(super) hash: Option<u64>,
-    pub(super) flags: EntryFlags,
-    /// Its key, where it is known beside the record.
-    pub(super) key: Option<Key>,
-}
-
-impl Pointer {
-    /// Tells whether it is about a record of this key.
-    pub(super) fn is_of(&self, key: &Key, seed: u64) -> bool {
-        let is_object = self.hash.map_or(key.is_run(), |hash| hash_key(&key.object, seed) == hash);
-        is_object && key.run == self.run
-    }
-}
-
 /// What the plan says of one segment.
 #[derive(Debug)]
 pub(super) struct Salvage {
@@ -45,7 +28,7 @@ pub(super) struct Salvage {
     /// What the check has found in it.
     pub(super) findings: Vec<Finding>,
     /// Where live records start that are intact.
-    pub(super) keep: Vec<u32>,
+    pub(super) keep: Kept,
     /// Keys whose newest record was a DELETE that cannot be read: they stay deleted.
     pub(super) deleted: Vec<Key>,
     /// The same where only a hash is known so far.
@@ -90,7 +73,7 @@ impl Judge<'_> {
             present: false,
             bytes: 0,
             findings,
-            keep: Vec::new(),
+            keep: Kept::Listed(Vec::new()),
             deleted: Vec::new(),
             deleted_hashes: Vec::new(),
             lost: Vec::new(),

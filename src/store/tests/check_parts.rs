@@ -241,7 +241,7 @@ fn enter_too_much(mem: &Mem, at: Location) {
     overlay.put(Key::new(ObjectKey::of(b"malware--of-nobody"), run(1)), entry, None);
     let segments = newest.segments().map(|row| row.map(|(id, len)| (id, len.unwrap_or(0))));
     let segments: Vec<_> = segments.collect::<Result<_>>().unwrap();
-    let files = IndexFiles { read: &read, vfs: &*vfs, config: &config };
+    let files = IndexFiles { read: &read, vfs: Some(&*vfs), config: &config };
     files.publish(&state, Plan::Base, newest.covered(), &segments).unwrap();
 }
 

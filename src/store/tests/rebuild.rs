@@ -8,8 +8,7 @@ use crate::progress::Stop;
 use crate::store::checkpoint::Plan;
 use crate::store::compact::CompactOptions;
 use crate::store::index_file::IndexFiles;
-use crate::store::open::{UseIndex, load};
-use crate::store::rebuild::rebuild;
+use crate::store::open::{Room, UseIndex, load, rebuild};
 use crate::store::working::Working;
 use crate::vfs::Vfs;
 
@@ -19,7 +18,7 @@ fn outcome(mem: &Mem, working: &Working) -> (Vec<u8>, Option<Hints>, u64) {
     let vfs: Arc<dyn Vfs> = Arc::new(mem.clone());
     let read = vfs.clone().as_read();
     let config = load(&read, UseIndex::Newest, false).unwrap().config;
-    let files = IndexFiles { read: &read, vfs: &*vfs, config: &config };
+    let files = IndexFiles { read: &read, vfs: Some(&*vfs), config: &config };
     let commit = working.state.position.link.id;
     let covered = Covered { commit, ..Covered::default() };
     files.publish(&working.state, Plan::Base, covered, &[]).unwrap();
@@ -31,7 +30,8 @@ fn with_room(mem: &Mem, dead: &[u32], records: usize) -> Result<Working> {
     let read = vfs.clone().as_read();
     let config = load(&read, UseIndex::Newest, false).unwrap().config;
     let dead = dead.iter().map(|id| SegmentId(*id)).collect();
-    rebuild(IndexFiles { read: &read, vfs: &*vfs, config: &config }, &dead, records)
+    let files = IndexFiles { read: &read, vfs: Some(&*vfs), config: &config };
+    rebuild(Room::with_records(files, records), &dead)
 }
 
 /// Stores, overwrites, deletes and compacts while somebody reads, so that segments which are left out stay. Returns them.

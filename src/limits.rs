@@ -30,8 +30,9 @@ pub const GROUP_MAX_BYTES: u64 = 16 << 20;
 pub const IMPORT_MEMORY_DEFAULT_BYTES: u64 = 256 << 20;
 /// Most segments in a store: the index numbers them with 19 bits.
 pub const SEGMENT_COUNT_MAX: u64 = 1 << 19;
-/// Records of which a replay of the log keeps track in memory before it sets them aside as a file.
-pub const REPLAY_MAX_RECORDS: usize = 32_768;
+/// Records of which a replay of the log keeps track in memory before it sets them aside as a file. Under test so few that
+/// every replay does.
+pub const REPLAY_MAX_RECORDS: usize = if cfg!(test) { 3 } else { 32_768 };
 /// Entries of an index that are sorted in memory at a time, when it is written.
 pub const INDEX_PART_ENTRIES: u32 = 65_536;
 /// Most entries in an index: they are numbered with 32 bits.

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use stix_store::Compression;
 
+#[path = "resources/checks.rs"]
+mod checks;
 #[path = "resources/generate.rs"]
 mod generate;
 
@@ -165,43 +167,6 @@ fn the_memory_of_an_import_grows_with_the_index_only() {
     let each = more.saturating_sub(less) / (many - few);
     println!("{each} bytes for each further file");
     assert!(each <= IMPORT_BYTES_MAX, "{each} bytes for each file");
-}
-
-/// Runs the program to its end, and returns the most memory seen that is no part of a file, in bytes.
-fn peak_without_files(args: &[&str]) -> u64 {
-    let mut child = start(args);
-    let mut peak = 0;
-    while child.try_wait().unwrap().is_none() {
-        peak = peak.max(figure(&figures(&child, "status"), "RssAnon:").unwrap_or(0) * 1024);
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}");
-    peak
-}
-
-#[test]
-#[expect(clippy::disallowed_methods, reason = "the damage does not go through the store")]
-fn s17_the_memory_of_manifest_check_and_repair_does_not_grow_with_the_records() {
-    // A repair made the index anew in memory: 6.6 MB for 10,000 snapshots, 226 MB for a million.
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: String| dir.path().join(name).to_str().unwrap().to_owned();
-    let peaks = |snapshots: u64| {
-        let (store, found) = (path(format!("store-{snapshots}")), path(format!("found-{snapshots}")));
-        generate::store(Path::new(&store), snapshots, Compression::None).unwrap();
-        let list = peak_without_files(&["-q", "-s", &store, "manifest", "--json"]);
-        let check = peak_without_files(&["-q", "-s", &store, "check", "--all", "--json"]);
-        std::fs::write(format!("{store}/config"), "nothing").unwrap();
-        let mut results = Command::new(env!("CARGO_BIN_EXE_store"));
-        let results = results.args(["-q", "-s", &store, "check", "--json"]).env_clear();
-        std::fs::write(&found, results.output().unwrap().stdout).unwrap();
-        let repair = peak_without_files(&["-q", "-s", &store, "repair", "--from", &found]);
-        [("manifest", list), ("check", check), ("repair", repair)]
-    };
-    // More than a rebuild holds in memory.
-    for ((name, less), (_, more)) in peaks(40_000).into_iter().zip(peaks(120_000)) {
-        println!("{name}: {} kB for 40,000 snapshots, {} kB for 120,000", less / 1024, more / 1024);
-        assert!(more.saturating_sub(less) <= 4 << 20, "{name}: {} more bytes", more.saturating_sub(less));
-    }
 }
 
 /// A file that was read again was compared with what is stored while both were in memory, and a compressed record too: 300 MB took

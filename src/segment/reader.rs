@@ -243,6 +243,17 @@ impl Segment {
         Ok(self.bindings.decode_head(bytes, offset).map(|(head, _)| head))
     }
 
+    /// Reads a head in which one bit is wrong, and puts it right; `None` if it is no such head. For attribution only.
+    ///
+    /// # Errors
+    /// Failures of reading.
+    pub fn mended_head(&self, offset: u32) -> Result<Option<Head>> {
+        let mut bytes = [0u8; HEAD_BYTES];
+        let got = self.file.read_at(&mut bytes, offset.into())?;
+        let whole = (got == HEAD_BYTES).then_some(&bytes);
+        Ok(whole.and_then(|bytes| self.bindings.correct_head(bytes, offset)).map(|(head, _)| head))
+    }
+
     /// Reads the record at an offset and verifies both checksums. One positioned read, or none if mapped.
     ///
     /// # Errors

@@ -52,8 +52,9 @@ const UNLINK_POLL: Duration = Duration::from_millis(5);
 /// last, in order, each record against the index. Each byte is read once, unless there is more to tell of a transaction than
 /// 8 MiB hold: that transaction is read twice.
 ///
-/// Memory: a few pieces of a mebibyte for each thread, and at most 8 MiB of what is to be told of one transaction, as long as
-/// the store has its index. Without one the log is replayed into memory first.
+/// Memory: a few pieces of a mebibyte for each thread, and at most 8 MiB of what is to be told of one transaction. Without an
+/// index the log is replayed first, which takes 16 MiB, and temporary files of some 30 bytes a record, twice that for a moment
+/// ([`ReadVfs::scratch`]).
 ///
 /// Parts (`from`, `shard`, `deadline`) together tell what a check of the whole tells, but for two things. That a segment may be
 /// gone which nothing lists, as the COMMIT of a compaction that might have left it out is damaged, shows in the chain of COMMITs

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::checkpoint::Plan;
 use super::open::seed_of;
-use super::state::{IndexFile, Keys, State};
+use super::state::{IndexFile, ReplayedKeys, State};
 use crate::error::{Error, Result};
 use crate::format::config::Config;
 use crate::format::index::FileKind;
@@ -101,7 +101,8 @@ impl<'v> IndexFiles<'v> {
             }
         };
         let layers: Vec<&IndexFile> = state.layers.iter().take(count).map(|layer| &**layer).collect();
-        let keys = Keys(&state.segments);
+        // Of a layer that a replay has set aside a head may be one that was put right.
+        let keys = ReplayedKeys(&state.segments);
         let merged = merge(&layers, Some(&state.overlay), kind, &keys)?;
         let IndexFiles { config, .. } = *self;
         let meta = IndexMeta { store: config.store, seed: seed_of(config), covered, gaps: state.gaps, layer };

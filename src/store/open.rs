@@ -11,10 +11,11 @@ use super::inner::{DATA_DIR, share_readers};
 use super::log::{LogEnd, LogPosition, read_log};
 use super::proof::Proof;
 use super::replay::{Look, Replay};
-use super::state::State;
+use super::state::{IndexFile, State};
 use super::working::Working;
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::config::Config;
+use crate::format::hints::Hints;
 use crate::format::index::FileKind;
 use crate::format::segment::{self, CommitLink};
 use crate::id::{CommitId, SegmentId};
@@ -186,6 +187,17 @@ struct Apart {
     kept: BTreeSet<SegmentId>,
 }
 
+/// What there is to load from, as it was at one moment: whatever is read of it again must not be newer.
+struct Found {
+    /// The files of the store's directory, from before the log is read.
+    beside: Vec<DirEntry>,
+    layers: Vec<Arc<IndexFile>>,
+    hints: Option<Hints>,
+    ids: Vec<SegmentId>,
+    /// Segments that are left out.
+    dead: BTreeSet<SegmentId>,
+}
+
 /// Builds the state; `None` if a file that was listed is gone.
 fn load_state(
     room: Room<'_>,
@@ -193,55 +205,61 @@ fn load_state(
     apart: Apart,
     notices: &mut Vec<String>,
 ) -> Result<Option<Working>> {
+    let Some(found) = find(room, what, notices)? else { return Ok(None) };
     let before = notices.len();
-    let loaded = load_apart(room, what, &apart, notices)?;
-    let Some(Working { state, is_disputed, .. }) = &loaded else { return Ok(None) };
-    let dead = &*state.dead;
+    let working = replay(room, &found, &apart, notices)?;
+    let dead = &*working.state.dead;
     // Which segments are left out depends on the COMMITs only, so by now all are known.
-    let apart = if *is_disputed && apart.kept.is_empty() {
+    let apart = if working.is_disputed && apart.kept.is_empty() {
         // What a COMMIT says counts only if its segment is not left out by a later one.
         Apart { hidden: dead.clone(), dead: dead.clone(), kept: BTreeSet::new() }
-    } else if state.aside > 0 && !dead.is_subset(&apart.dead) {
+    } else if working.state.aside > 0 && !dead.is_subset(&apart.dead) {
         Apart { dead: dead.union(&apart.dead).copied().collect(), ..apart }
     } else {
-        return Ok(loaded);
+        return Ok(Some(working));
     };
-    drop(loaded);
+    drop(working);
     notices.truncate(before);
-    load_apart(room, what, &apart, notices)
+    replay(room, &found, &apart, notices).map(Some)
 }
 
-fn load_apart(
+fn find(
     room: Room<'_>,
     (use_index, use_hints): (UseIndex, bool),
-    apart: &Apart,
     notices: &mut Vec<String>,
-) -> Result<Option<Working>> {
+) -> Result<Option<Found>> {
     let IndexFiles { read: vfs, config, .. } = room.files;
-    let config = *config;
     let beside = vfs.list("")?.unwrap_or_default();
     let files = files_of(&beside).filter_map(|entry| parse_index_name(&entry.name)).collect();
     // The segments are listed after the index: a segment that the index names exists by then.
-    let mut ids = list_segments(&**vfs)?;
-    ids.retain(|id| !apart.hidden.contains(id));
-    let layers = match use_index {
+    let ids = list_segments(&**vfs)?;
+    let mut layers = match use_index {
         UseIndex::Never => Vec::new(),
-        UseIndex::Newest => match open_layers(vfs, config, files, ids.is_empty(), notices)? {
+        UseIndex::Newest => match open_layers(vfs, *config, files, ids.is_empty(), notices)? {
             Some(layers) => layers,
             None => return Ok(None),
         },
     };
-    let covered = layers.first().map(|layer| layer.covered()).unwrap_or_default();
-    let hints = if use_hints {
-        match load_hints(vfs, config, covered.commit, notices)? {
-            Some(hints) => Some(hints),
-            None => return load_apart(room, (UseIndex::Never, true), apart, notices),
+    let mut hints = None;
+    if use_hints {
+        let covered = layers.first().map(|layer| layer.covered().commit).unwrap_or_default();
+        hints = load_hints(vfs, *config, covered, notices)?;
+        if hints.is_none() {
+            (layers, hints) = (Vec::new(), Some(Hints::default()));
         }
-    } else {
-        None
-    };
-    let Some((ids, mut dead)) = split_dead(vfs, config, ids, &layers)? else { return Ok(None) };
-    dead.extend(&apart.hidden);
+    }
+    let Some((ids, dead)) = split_dead(vfs, *config, ids, &layers)? else { return Ok(None) };
+    Ok(Some(Found { beside, layers, hints, ids, dead }))
+}
+
+/// Applies what the log has behind the index.
+fn replay(room: Room<'_>, found: &Found, apart: &Apart, notices: &mut Vec<String>) -> Result<Working> {
+    let IndexFiles { read: vfs, config, .. } = room.files;
+    let layers = found.layers.clone();
+    let covered = layers.first().map(|layer| layer.covered()).unwrap_or_default();
+    let mut ids = found.ids.clone();
+    ids.retain(|id| !apart.hidden.contains(id));
+    let dead = found.dead.union(&apart.hidden).copied().collect();
     let (active, sealed_len) = active_segment(vfs, &layers, &ids)?;
     // Where the index reaches the end of the last segment, and that one is sealed, nothing can have come since.
     let has_tail = sealed_len != Some(covered.end) || ids.last() != Some(&covered.at.segment);
@@ -255,20 +273,20 @@ fn load_apart(
         next_segment: covered.next_segment,
     };
     let totals = layers.first().map(|layer| layer.totals()).unwrap_or_default();
-    let overlay = Arc::new(Overlay::new(seed_of(&config), totals));
+    let overlay = Arc::new(Overlay::new(seed_of(config), totals));
     // Who reads the whole log wants an error of the disk as an error.
     let reads_all = layers.is_empty();
     let segments = Arc::new(if reads_all { segments.unmapped() } else { segments });
     let gaps = layers.first().map_or(0, |layer| layer.gaps());
     let dead = Arc::new(dead);
     let state = State { position, layers, aside: 0, overlay, segments: segments.clone(), dead, gaps };
-    let mut working = Working::new(state, hints);
+    let mut working = Working::new(state, found.hints.clone());
     working.kept.clone_from(&apart.kept);
     let aside = Aside::new(room.files, &apart.dead, room.records_max);
-    let mut replay = Replay::new(&mut working, Some(aside));
+    let mut replay = Replay::new(&mut working, aside);
     let mut position = position;
     let mut end = LogEnd::default();
-    let names = files_of(&beside).map(|entry| entry.name.as_str());
+    let names = files_of(&found.beside).map(|entry| entry.name.as_str());
     let proof = Proof::find(&**vfs, config.store, names, covered.commit);
     if has_tail {
         end = read_log(&segments, &mut position, Look, &mut replay)?;
@@ -282,7 +300,7 @@ fn load_apart(
     working.absent = end.absent;
     working.knows(proof.and_then(|proof| proof.held_against(&position.link)));
     notices.extend(missing(&working.state).map(|id| format!("{} is missing", segment::file_name(id))));
-    Ok(Some(working))
+    Ok(working)
 }
 
 /// Derives the seed of the index's hash from the store's identity.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::aside::Aside;
 use super::identity::load_true_config;
+use super::index_file::IndexFiles;
 use super::log::{LogPosition, LogSink, Transaction, read_log};
 use super::open::seed_of;
 use super::replay::{Look, Replay, Seen};
@@ -13,10 +15,11 @@ use crate::error::{Damage, Error, Result};
 use crate::format::index::Totals;
 use crate::id::{CommitId, Location};
 use crate::index::Overlay;
+use crate::limits::REPLAY_MAX_RECORDS;
 
 impl View {
-    /// The state after an earlier commit. Cost: the heads of the whole log are read. Memory: an entry for each record
-    /// that was live then.
+    /// The state after an earlier commit. Cost: the heads of the whole log are read. Memory: some 16 MiB, and 30
+    /// bytes of temporary files for each record that was live then, as long as there is such a view.
     ///
     /// # Errors
     /// `CompactedAway` if a compaction or a repair came after that commit: what it removed, nobody knows any more.
@@ -43,7 +46,10 @@ impl View {
         };
         let mut working = Working::new(state, None);
         let mut position = LogPosition::default();
-        let replay = Replay::new(&mut working, None);
+        // No segment is left out now that was not left out already.
+        let files = IndexFiles { read: &inner.read, vfs: None, config: &config };
+        let aside = Aside::new(files, &now.dead, REPLAY_MAX_RECORDS);
+        let replay = Replay::new(&mut working, aside);
         let pending = Vec::new();
         let mut past = Past { replay, until: commit, pending, reached: position, rewritten: None };
         let end = read_log(&now.segments, &mut position, Look, &mut past)?;

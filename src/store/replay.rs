@@ -30,7 +30,7 @@ fn place(at: Location) -> Place {
 /// Applies transactions to a state.
 pub(crate) struct Replay<'w> {
     working: &'w mut Working,
-    aside: Option<Aside<'w>>,
+    aside: Aside<'w>,
     /// Of the transaction that is being applied.
     count: u64,
     bytes: u64,
@@ -73,8 +73,8 @@ impl Survey for Look {
 }
 
 impl<'w> Replay<'w> {
-    /// Goes on from a state. With `aside` it does not hold in memory all that comes.
-    pub(super) fn new(working: &'w mut Working, aside: Option<Aside<'w>>) -> Replay<'w> {
+    /// Goes on from a state. What memory shall not hold goes `aside`.
+    pub(super) fn new(working: &'w mut Working, aside: Aside<'w>) -> Replay<'w> {
         Replay { working, aside, count: 0, bytes: 0, notices: Vec::new(), more: 0 }
     }
 
@@ -99,7 +99,7 @@ impl<'w> Replay<'w> {
 impl LogSink<Vec<Seen>> for Replay<'_> {
     fn committed(&mut self, notes: Vec<Seen>) -> Result<()> {
         for Seen { at, head, kind, file_len, lost } in notes {
-            if self.aside.as_ref().is_some_and(|aside| aside.is_dead(at.segment)) {
+            if self.aside.is_dead(at.segment) {
                 continue;
             }
             let key = head.key();
@@ -109,9 +109,7 @@ impl LogSink<Vec<Seen>> for Replay<'_> {
             self.bytes = self.bytes.saturating_add(head.size.into());
             let stored_len = head.size;
             self.working.apply(&Change { key, at, stored_len, file_len, kind, lost, before })?;
-            if let Some(aside) = &mut self.aside {
-                aside.relieve(self.working)?;
-            }
+            self.aside.relieve(self.working)?;
         }
         Ok(())
     }

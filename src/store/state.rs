@@ -43,6 +43,18 @@ impl RecordKeys for Keys<'_> {
     }
 }
 
+/// The same where a head may have one wrong bit: so a replay reads it.
+pub(crate) struct ReplayedKeys<'s>(pub(crate) &'s Segments);
+
+impl RecordKeys for ReplayedKeys<'_> {
+    fn key_at(&self, at: Location) -> Result<Option<Key>> {
+        let Some(segment) = self.0.get(at.segment)? else { return Ok(None) };
+        let head = segment.head(at.offset)?.ok();
+        let mended = || segment.mended_head(at.offset);
+        Ok(head.map_or_else(mended, |head| Ok(Some(head)))?.and_then(|head| head.stored_key()))
+    }
+}
+
 impl State {
     /// Returns the index files that were published, newest first.
     pub(crate) fn published(&self) -> &[Arc<IndexFile>] {

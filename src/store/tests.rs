@@ -20,10 +20,11 @@ mod large;
 mod lead;
 mod many;
 mod proof;
-mod rebuild;
 mod repair;
+mod replay;
 mod runs;
 mod segments;
+mod superseded;
 
 fn options(segment_size: u64, compression: Compression) -> CreateOptions {
     CreateOptions { segment_size, compression, store_id: Some(StoreId([7; 16])), dictionary: None }
@@ -371,30 +372,4 @@ fn large_imports_use_a_trained_dictionary_and_small_ones_do_without_a_copy() {
     assert_eq!(content(&reopen(&mem).view()), expect, "the segment's own copy serves");
     drop(writer(&reopen(&mem)));
     assert!(mem.paths().contains(&dictionary), "a writer restores the second copy");
-}
-
-/// A COMMIT damaged beyond adoption, and the header of the next segment damaged as well: the next COMMIT still
-/// names its predecessor. Replay once looked at headers only, and dropped a transaction that was acknowledged.
-#[test]
-fn an_acknowledged_transaction_survives_the_loss_of_its_commit_and_of_the_next_header() {
-    let mem = Mem::new();
-    let store = Store::create_on(Arc::new(mem.clone()), &options(512, Compression::None)).unwrap();
-    let mut one = writer(&store);
-    for number in 0..3 {
-        put(&mut one, number, 1, &[b'x'; 300]);
-        one.commit().unwrap();
-    }
-    drop(one);
-    let mut first = mem.bytes("data/0000000001.seg").unwrap();
-    let end = first.len();
-    first[end - 80..].fill(0xaa);
-    mem.set_bytes("data/0000000001.seg", first);
-    let mut second = mem.bytes("data/0000000002.seg").unwrap();
-    second[20] ^= 1;
-    mem.set_bytes("data/0000000002.seg", second);
-    let view = reopen(&mem).view();
-    for number in 0..3 {
-        assert_eq!(latest(&view, number), Some(vec![b'x'; 300]), "{number}");
-    }
-    assert!(!compaction::damage(&mem).is_empty());
 }

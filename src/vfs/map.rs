@@ -1,7 +1,8 @@
 //! Mapped files, and prefetching from them: the only `unsafe` of the crate.
 //!
 //! What it rests on: a mapping is made only of bytes that are synced and never written again: sealed segments, of the one
-//! that grows what a published index covers, and index files that were published by a rename. Nothing in the
+//! that grows what a published index covers, index files that were published by a rename, and
+//! files without a name that are written no more. Nothing in the
 //! [`Vfs`](super::Vfs) could write into them, since it has neither `write_at` nor `set_len`. What is appended later is read with
 //! [`ReadFile::read_at`](super::ReadFile::read_at), and so is everything that scans: an error of the
 //! device is then an error, not a signal.

@@ -6,12 +6,56 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::plan::Plan;
+use super::salvage::Judge;
+use super::superseded::Others;
 use crate::error::{Damage, Error, Result};
 use crate::format::record::{Head, Tag};
 use crate::id::{CommitId, Key, Location, ObjectKey};
 use crate::index::hash_key;
 use crate::segment::{Segments, Walk};
 use crate::store::log::{LogPosition, LogSink, Survey, Transaction, read_log};
+
+impl Plan {
+    /// Finds out whose the records are of which only a hash is known.
+    ///
+    /// # Errors
+    /// Failures of reading, damage in the index.
+    pub(super) fn attribute(&mut self, judge: &Judge<'_>) -> Result<()> {
+        let Judge { state, segments, seed, is_claimed, .. } = *judge;
+        let lost = self.salvages.iter().flat_map(|salvage| &salvage.lost).filter(|lost| lost.key.is_none());
+        let mut wanted: HashSet<u64> = lost.filter_map(|lost| lost.hash).collect();
+        wanted
+            .extend(self.salvages.iter().flat_map(|salvage| &salvage.deleted_hashes).map(|(hash, _)| *hash));
+        let objects = objects(segments, seed, &wanted)?;
+        for salvage in &mut self.salvages {
+            let others = Others { state, segment: salvage.segment, keep: &salvage.keep };
+            // Where the index has another record of that object as live, it may have superseded this one, or this one was of
+            // another object with that hash: nobody knows, and that other one stays.
+            let is_others = |key: &Key, own| Ok::<_, Error>(!is_claimed && others.have(key, own)?);
+            for lost in salvage.lost.iter_mut().filter(|lost| lost.key.is_none()) {
+                let object = lost.hash.and_then(|hash| objects.get(&hash));
+                let key = object.map(|object| Key::new(*object, lost.run));
+                if let Some(key) = key
+                    && !is_others(&key, lost.place.offset)?
+                {
+                    lost.key = Some(key);
+                }
+            }
+            let mut deleted = Vec::new();
+            for (hash, run) in &salvage.deleted_hashes {
+                let key = objects.get(hash).map(|object| Key::new(*object, *run));
+                if let Some(key) = key
+                    && !is_others(&key, None)?
+                {
+                    deleted.push(key);
+                }
+            }
+            salvage.deleted.extend(deleted);
+        }
+        Ok(())
+    }
+}
 
 /// Finds the objects that have one of these hashes. Reads the heads of the whole log.
 ///

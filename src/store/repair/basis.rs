@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::look::Found;
 use super::plan::Plan;
+use super::superseded::Others;
 use super::{Fate, Lost, LostKind};
 use crate::error::{Damage, Error, Place, Result};
 use crate::format::record::Tag;
@@ -111,7 +112,8 @@ impl Plan {
     /// answers. Each is told of, as nobody knows which of the two was the newer.
     pub(super) fn leave_answered(&mut self, state: &State) -> Result<()> {
         for salvage in &mut self.salvages {
-            let (segment, keep) = (salvage.segment, &salvage.keep);
+            let segment = salvage.segment;
+            let others = Others { state, segment, keep: &salvage.keep };
             for lost in &mut salvage.lost {
                 let offset = lost.place.offset.and_then(|at| u32::try_from(at).ok());
                 let own = offset.map(|offset| Location { segment, offset });
@@ -122,8 +124,7 @@ impl Plan {
             }
             let mut deleted = Vec::new();
             for key in std::mem::take(&mut salvage.deleted) {
-                let stays = |at: &Location| at.segment != segment || keep.contains(at.offset);
-                match state.locate(&key)?.filter(stays) {
+                match state.locate(&key)?.filter(|at| others.stays(*at)) {
                     Some(at) if is_put(state, at)? => salvage.lost.push(undone(segment, key)),
                     Some(_) => {}
                     None => deleted.push(key),

@@ -1,6 +1,6 @@
 //! From findings to what is to be done about them. Writes nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::attribute;
@@ -122,7 +122,10 @@ impl Plan {
             plan.salvages.push(salvage);
         }
         shelf.give_back(&mut plan.salvages)?;
-        plan.attribute(&segments, judge.seed)?;
+        if basis.claimed.is_none() {
+            plan.leave_superseded(state)?;
+        }
+        plan.attribute(&judge)?;
         if basis.claimed.is_some() {
             plan.leave_answered(state)?;
         }
@@ -239,25 +242,6 @@ impl Plan {
             let is_there = |id: &SegmentId| segments.ids().binary_search(id).is_ok();
             sorted.damaged.retain(|id, of| !only_chains(of) || !is_there(id));
         }
-    }
-
-    /// Finds out whose the records are of which only a hash is known.
-    fn attribute(&mut self, segments: &Segments, seed: u64) -> Result<()> {
-        let lost = self.salvages.iter().flat_map(|salvage| &salvage.lost).filter(|lost| lost.key.is_none());
-        let mut wanted: HashSet<u64> = lost.filter_map(|lost| lost.hash).collect();
-        wanted
-            .extend(self.salvages.iter().flat_map(|salvage| &salvage.deleted_hashes).map(|(hash, _)| *hash));
-        let objects = attribute::objects(segments, seed, &wanted)?;
-        for salvage in &mut self.salvages {
-            for lost in salvage.lost.iter_mut().filter(|lost| lost.key.is_none()) {
-                let object = lost.hash.and_then(|hash| objects.get(&hash));
-                lost.key = object.map(|object| Key::new(*object, lost.run));
-            }
-            let found = |(hash, run): &(u64, _)| objects.get(hash).map(|object| Key::new(*object, *run));
-            let keys: Vec<Key> = salvage.deleted_hashes.iter().filter_map(found).collect();
-            salvage.deleted.extend(keys);
-        }
-        Ok(())
     }
 
     fn look_for_older(&mut self, segments: &Segments) -> Result<()> {

@@ -164,3 +164,29 @@ fn the_last_segment_number_is_left_free_and_what_is_stored_stays() {
         assert_eq!(latest(&view, 3), None);
     }
 }
+
+/// A COMMIT damaged beyond adoption, and the header of the next segment damaged as well: the next COMMIT still
+/// names its predecessor. Replay once looked at headers only, and dropped a transaction that was acknowledged.
+#[test]
+fn an_acknowledged_transaction_survives_the_loss_of_its_commit_and_of_the_next_header() {
+    let mem = Mem::new();
+    let store = Store::create_on(Arc::new(mem.clone()), &options(512, Compression::None)).unwrap();
+    let mut one = writer(&store);
+    for number in 0..3 {
+        put(&mut one, number, 1, &[b'x'; 300]);
+        one.commit().unwrap();
+    }
+    drop(one);
+    let mut first = mem.bytes("data/0000000001.seg").unwrap();
+    let end = first.len();
+    first[end - 80..].fill(0xaa);
+    mem.set_bytes("data/0000000001.seg", first);
+    let mut second = mem.bytes("data/0000000002.seg").unwrap();
+    second[20] ^= 1;
+    mem.set_bytes("data/0000000002.seg", second);
+    let view = reopen(&mem).view();
+    for number in 0..3 {
+        assert_eq!(latest(&view, number), Some(vec![b'x'; 300]), "{number}");
+    }
+    assert!(!compaction::damage(&mem).is_empty());
+}

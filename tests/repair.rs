@@ -161,3 +161,32 @@ fn the_older_snapshot_answers_if_that_is_accepted() {
     dir.expect(2, &["repair", "--dry-run", "--source", "x"]);
     dir.expect(2, &["repair", "--source", "nowhere"]);
 }
+
+#[test]
+fn a_run_whose_record_was_lost_is_restored_without_a_complaint() {
+    // A repair wrote the run's record anew without its time, and each restore after that ended with 1: the record did not decode.
+    let dir = Dir::new();
+    dir.import(3, &sample());
+    let restored = |name: &str| {
+        dir.expect(0, &["restore", "--tree", name]);
+        let tree = read_tree(&dir.path(name));
+        tree.into_iter().map(|(path, entry)| (path, entry.bytes)).collect::<Vec<_>>()
+    };
+    let before = restored("before");
+    let dump = said(&dir.expect(0, &["dump", "1"]));
+    let mut place = "";
+    let of_run = |line: &&str| line.trim().starts_with("kind") && line.ends_with(" run");
+    for line in dump.lines().take_while(|line| !of_run(line)) {
+        place = if line.contains("  PUT, ") { line } else { place };
+    }
+    let mut numbers = place.split([' ', ',']).filter_map(|word| word.parse::<usize>().ok());
+    let end = numbers.next().unwrap() + numbers.next().unwrap();
+    let path = dir.store().join("data/0000000001.seg");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[end - 1] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let units = dir.units(1, &["check", "--repair"]);
+    assert_eq!(of_type(&units, "lost").len(), 1);
+    dir.expect(0, &["check", "--level", "content"]);
+    assert!(restored("after") == before, "the files are the same");
+}

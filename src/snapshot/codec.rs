@@ -194,11 +194,14 @@ pub fn encode_run_meta(mtime: Option<(i64, u32)>) -> Vec<u8> {
     })
 }
 
-/// Decodes a run directory's meta.
+/// Decodes a run directory's meta. None at all is what a repair gives a run whose record was lost.
 ///
 /// # Errors
-/// A reason, when the bytes are not what [`encode_run_meta`] writes.
+/// A reason, when the bytes are neither that nor what [`encode_run_meta`] writes.
 pub fn decode_run_meta(bytes: &[u8]) -> Result<Option<(i64, u32)>, String> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
     let mut input = Input::new(bytes);
     let len = input.array_len()?;
     if len != 1 {

@@ -113,7 +113,7 @@ impl ReadVfs for Disk {
             Err(error) => return Err(failed(error)),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(Some(Box::new(SharedLock { _file: file }))),
+            Ok(()) => Ok(Some(Box::new(SharedLock { file }))),
             Err(TryLockError::WouldBlock) => Err(self.locked(&file)),
             // Where no reader can lock, no writer can either: there is nobody to be protected from.
             Err(TryLockError::Error(error)) if cannot_lock(&error) => Ok(None),
@@ -299,10 +299,16 @@ impl File for DiskFile {
 /// Holds a lock by holding the file.
 #[derive(Debug)]
 struct SharedLock {
-    _file: fs::File,
+    file: fs::File,
 }
 
 impl Lock for SharedLock {}
+
+impl Drop for SharedLock {
+    fn drop(&mut self) {
+        unlock(&self.file);
+    }
+}
 
 #[derive(Debug)]
 struct ExclusiveLock {
@@ -313,10 +319,19 @@ impl Lock for ExclusiveLock {}
 
 impl Drop for ExclusiveLock {
     fn drop(&mut self) {
-        // Closing the file releases the lock. Without its note a later holder is not taken for this one.
+        // Without its note a later holder is not taken for this one.
         if self.file.set_len(0).is_err() {
             tracing::debug!("cannot clear the note in the lock file");
         }
+        unlock(&self.file);
+    }
+}
+
+/// Lets go of a lock. To close the file is not enough: a child that another thread has forked, and that is not yet the program
+/// that it will be, has it open too.
+fn unlock(file: &fs::File) {
+    if file.unlock().is_err() {
+        tracing::debug!("cannot unlock a file before it is closed");
     }
 }
 

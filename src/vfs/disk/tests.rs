@@ -120,3 +120,24 @@ fn holders_notes_are_shortened_and_stripped_of_control_characters() {
     assert_eq!(path, dir.path());
     assert!(holder.len() < 1024 && holder.starts_with("[31mxxx"), "{holder}");
 }
+
+#[test]
+fn a_lock_is_free_when_its_holder_is_dropped_though_a_child_has_the_file_open() {
+    // A store was created, and a writer of it asked for at once: `Locked`, where another thread started a program at that
+    // moment. Between fork and exec a child holds all locks of its parent; a second descriptor of the file does so too.
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::new(dir.path());
+    raw_write(&dir.path().join("lock"), b"");
+    let open = || open_with(OpenOptions::new().read(true).write(true), &dir.path().join("lock")).unwrap();
+    let file = open();
+    file.try_lock().unwrap();
+    let of_child = file.try_clone().unwrap();
+    drop(ExclusiveLock { file });
+    drop(disk.lock_exclusive("lock", "another").unwrap());
+    let file = open();
+    file.try_lock_shared().unwrap();
+    let of_another = file.try_clone().unwrap();
+    drop(SharedLock { file });
+    drop(disk.lock_exclusive("lock", "another").unwrap());
+    drop((of_child, of_another));
+}

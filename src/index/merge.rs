@@ -282,20 +282,30 @@ fn is_chain(group: &[Item]) -> bool {
         .all(|(newer, older)| newer.age < older.age && newer.entry.flags.replaces)
 }
 
-/// Decides by the keys of the records. One that cannot be read stays: it may be anybody's.
+/// Decides by the keys of the records. One that cannot be read is of the object that all others are of, if it says that it
+/// supersedes one, or a newer one says so: to keep both would let the older one answer where the newest cannot be read. If
+/// there are several objects of that hash it stays, as it may be anybody's.
 fn resolve_by_key<R: RecordKeys + ?Sized>(group: &mut Vec<Item>, keys: &R) -> Result<()> {
+    for item in group.iter_mut().filter(|item| item.object.is_none()) {
+        item.object = keys.key_at(item.entry.at)?.map(|key| key.object);
+    }
+    let mut objects = group.iter().filter_map(|item| item.object);
+    let first = objects.next();
+    let is_one = objects.all(|object| Some(object) == first);
     let mut kept: Vec<Item> = Vec::with_capacity(group.len());
     for item in group.iter() {
-        let object = match item.object {
-            Some(object) => Some(object),
-            None => keys.key_at(item.entry.at)?.map(|key| key.object),
+        let is_same = |newer: &Item| match (newer.object, item.object) {
+            (Some(newer), Some(older)) => newer == older,
+            _ => is_one && newer.entry.flags.replaces,
         };
-        let newer =
-            kept.iter_mut().find(|newer| object.is_some() && newer.object == object && newer.age < item.age);
+        let newer = kept.iter_mut().find(|newer| newer.age < item.age && is_same(newer));
         match newer {
             // The newer one now stands for this one too: it replaces what this one replaces.
-            Some(newer) => newer.entry.flags.replaces = item.entry.flags.replaces,
-            None => kept.push(Item { object, ..*item }),
+            Some(newer) => {
+                newer.entry.flags.replaces = item.entry.flags.replaces;
+                newer.object = newer.object.or(item.object);
+            }
+            None => kept.push(*item),
         }
     }
     *group = kept;

@@ -132,6 +132,7 @@ impl Writer {
         let loaded = self.guard(loaded)?;
         let before = std::mem::replace(&mut self.working, loaded.working);
         self.working.goes_on_from(&before);
+        self.indexed = None;
         Ok(())
     }
 

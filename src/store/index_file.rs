@@ -22,6 +22,9 @@ const TEMP_FILE: &str = "index.tmp";
 /// The name of its packed entries, where these are many.
 const ENTRIES_FILE: &str = "index.entries.tmp";
 
+/// What an index without a name is called where it is damaged: not as one that the log can replace, being made of it.
+const ASIDE_NAME: &str = "temporary index";
+
 /// Tells whether a file is one that only exists while an index is written.
 pub(super) fn is_temporary(name: &str) -> bool {
     name == TEMP_FILE || name == ENTRIES_FILE
@@ -72,7 +75,7 @@ impl<'v> IndexFiles<'v> {
         let (_, packed, bytes) = self.prepare(state, plan, covered, &[])?;
         let mut file = self.scratch(TEMP_FILE)?;
         packed.write(&bytes, INDEX_PART_ENTRIES, &mut |bytes| file.append(bytes))?;
-        Index::open(file.into_map()?, TEMP_FILE, self.config.store).map(Arc::new)
+        Index::open(file.into_map()?, ASIDE_NAME, self.config.store).map(Arc::new)
     }
 
     /// Makes a file that has no name any more once it is written; until then it may have this one.

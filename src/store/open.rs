@@ -187,7 +187,8 @@ struct Apart {
     kept: BTreeSet<SegmentId>,
 }
 
-/// What there is to load from, as it was at one moment: whatever is read of it again must not be newer.
+/// What there is to load from, as it was at one moment: an index that is newer than the lengths that a check has frozen would
+/// cover more than there is.
 struct Found {
     /// The files of the store's directory, from before the log is read.
     beside: Vec<DirEntry>,
@@ -213,7 +214,8 @@ fn load_state(
     let apart = if working.is_disputed && apart.kept.is_empty() {
         // What a COMMIT says counts only if its segment is not left out by a later one.
         Apart { hidden: dead.clone(), dead: dead.clone(), kept: BTreeSet::new() }
-    } else if working.state.aside > 0 && !dead.is_subset(&apart.dead) {
+    } else if found.layers.is_empty() && working.state.aside > 0 && !dead.is_subset(&apart.dead) {
+        // Some of what was left out may be gone already, so what is still there does not add up. Behind an index all is there.
         Apart { dead: dead.union(&apart.dead).copied().collect(), ..apart }
     } else {
         return Ok(Some(working));

@@ -100,7 +100,14 @@ impl Working {
     pub(crate) fn before(&self, at: Location) -> Result<Before> {
         let nothing = Before { at, stored_len: 0, file_len: 0, kind: Some(PutKind::Snapshot) };
         let Some(segment) = self.state.segments.get(at.segment)? else { return Ok(nothing) };
-        let Ok(head) = segment.head(at.offset)? else { return Ok(nothing) };
+        // As a replay reads it: one wrong bit hides nothing.
+        let head = match segment.head(at.offset)? {
+            Ok(head) => head,
+            Err(_) => match segment.mended_head(at.offset)? {
+                Some(head) => head,
+                None => return Ok(nothing),
+            },
+        };
         let stored_len = head.size;
         if head.tag != Tag::Put {
             return Ok(Before { at, stored_len, file_len: 0, kind: None });
@@ -286,8 +293,9 @@ impl Working {
             hints.dead = self.state.dead.iter().map(|id| id.0).collect();
         }
         let old = &self.state.overlay;
-        // What was set aside is like an index: what it names in dead segments does not count.
-        if self.state.aside > 0 || old.iter().all(|(_, entry)| is_live(entry.at.segment)) {
+        // What an index has in dead segments, and what comes behind an index, is left out when the next one is written. Until
+        // then rows and totals count it, so it stays.
+        if !self.state.layers.is_empty() || old.iter().all(|(_, entry)| is_live(entry.at.segment)) {
             self.kept = kept;
             return;
         }

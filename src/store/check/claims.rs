@@ -149,7 +149,15 @@ impl<'c> Claims<'c> {
             }
             Ok(())
         })?;
-        (self.kept, self.from, self.until) = (first.into_sorted_vec(), from, bound);
+        self.kept = first.into_sorted_vec();
+        (self.from, self.until) = (from, bound);
+        if self.kept.first().is_some_and(|claim| claim.at == bound) {
+            // More claims of one place than are kept: the others are left out.
+            self.until = Location { offset: bound.offset.saturating_add(1), ..bound };
+        } else {
+            // Of the last place not all may have been kept.
+            self.kept.retain(|claim| claim.at < bound);
+        }
         Ok(())
     }
 

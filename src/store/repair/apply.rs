@@ -85,7 +85,7 @@ impl Writer {
         for at in &salvage.older {
             self.carry_over(&segments, *at, older_survives)?;
         }
-        for key in &salvage.deleted {
+        for (_, key) in &salvage.deleted {
             self.stage_delete(*key, DeleteReason::Deleted)?;
         }
         // Runs first: a source may need their names.

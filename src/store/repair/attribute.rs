@@ -25,31 +25,28 @@ impl Plan {
         let Judge { state, segments, seed, is_claimed, .. } = *judge;
         let lost = self.salvages.iter().flat_map(|salvage| &salvage.lost).filter(|lost| lost.key.is_none());
         let mut wanted: HashSet<u64> = lost.filter_map(|lost| lost.hash).collect();
-        wanted
-            .extend(self.salvages.iter().flat_map(|salvage| &salvage.deleted_hashes).map(|(hash, _)| *hash));
+        wanted.extend(
+            self.salvages.iter().flat_map(|salvage| &salvage.deleted_hashes).map(|(_, hash, _)| *hash),
+        );
         let objects = objects(segments, seed, &wanted)?;
         for salvage in &mut self.salvages {
             let others = Others { state, segment: salvage.segment, keep: &salvage.keep };
-            // Where the index has another record of that object as live, it may have superseded this one, or this one was of
-            // another object with that hash: nobody knows, and that other one stays.
-            let is_others = |key: &Key, own| Ok::<_, Error>(!is_claimed && others.have(key, own)?);
+            let key_of = |hash: &u64, run, own| match objects.get(hash).map(|object| Key::new(*object, run)) {
+                Some(key) if !is_claimed && others.have(&key, own)? => Ok::<_, Error>(None),
+                key => Ok(key),
+            };
             for lost in salvage.lost.iter_mut().filter(|lost| lost.key.is_none()) {
-                let object = lost.hash.and_then(|hash| objects.get(&hash));
-                let key = object.map(|object| Key::new(*object, lost.run));
-                if let Some(key) = key
-                    && !is_others(&key, lost.place.offset)?
-                {
-                    lost.key = Some(key);
+                let Some(hash) = lost.hash else { continue };
+                lost.key = key_of(&hash, lost.run, lost.place.offset)?;
+                if lost.key.is_none() && objects.contains_key(&hash) {
+                    // Of an object with the same hash: a source must not take that one's file for it.
+                    lost.hash = None;
                 }
             }
             let mut deleted = Vec::new();
-            for (hash, run) in &salvage.deleted_hashes {
-                let key = objects.get(hash).map(|object| Key::new(*object, *run));
-                if let Some(key) = key
-                    && !is_others(&key, None)?
-                {
-                    deleted.push(key);
-                }
+            for (offset, hash, run) in &salvage.deleted_hashes {
+                let key = key_of(hash, *run, Some(u64::from(*offset)))?;
+                deleted.extend(key.map(|key| (*offset, key)));
             }
             salvage.deleted.extend(deleted);
         }

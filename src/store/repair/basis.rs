@@ -123,11 +123,11 @@ impl Plan {
                 }
             }
             let mut deleted = Vec::new();
-            for key in std::mem::take(&mut salvage.deleted) {
+            for (offset, key) in std::mem::take(&mut salvage.deleted) {
                 match state.locate(&key)?.filter(|at| others.stays(*at)) {
                     Some(at) if is_put(state, at)? => salvage.lost.push(undone(segment, key)),
                     Some(_) => {}
-                    None => deleted.push(key),
+                    None => deleted.push((offset, key)),
                 }
             }
             salvage.deleted = deleted;

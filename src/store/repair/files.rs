@@ -102,6 +102,7 @@ impl Writer {
         let working = rebuild(room, &self.working.state.dead)?;
         let before = std::mem::replace(&mut self.working, working);
         self.working.goes_on_from(&before);
+        self.indexed = None;
         self.working.seal_all(&self.inner);
         if self.state().position.link.id == CommitId(0) {
             self.inner.publish(&self.working.state);

@@ -73,6 +73,7 @@ pub(super) struct Shelf {
     file: Box<dyn Scratch>,
     len: usize,
     ranges: Vec<Range<usize>>,
+    is_full: bool,
 }
 
 impl Shelf {
@@ -82,29 +83,31 @@ impl Shelf {
             tracing::warn!("{error}; what is kept of damaged segments is listed in memory");
             Box::<InMemory>::default()
         });
-        Shelf { file, len: 0, ranges: Vec::new() }
+        Shelf { file, len: 0, ranges: Vec::new(), is_full: false }
     }
 
-    /// Takes the list of the next segment.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub(super) fn take(&mut self, salvage: &mut Salvage) -> Result<()> {
-        let mut bytes = Vec::new();
-        if let Kept::Listed(offsets) = &mut salvage.keep {
-            bytes = std::mem::take(offsets).into_iter().flat_map(u32::to_le_bytes).collect();
+    /// Takes the list of the next segment, if there is room.
+    pub(super) fn take(&mut self, salvage: &mut Salvage) {
+        let Kept::Listed(offsets) = &mut salvage.keep else { return };
+        if self.is_full {
+            return;
         }
-        self.file.append(&bytes)?;
+        let bytes: Vec<u8> = offsets.iter().copied().flat_map(u32::to_le_bytes).collect();
+        if let Err(error) = self.file.append(&bytes) {
+            tracing::warn!("{error}; what is kept of damaged segments is listed in memory");
+            self.is_full = true;
+            return;
+        }
+        *offsets = Vec::new();
         let end = self.len.saturating_add(bytes.len());
         self.ranges.push(self.len..end);
         self.len = end;
-        Ok(())
     }
 
     /// Gives the lists back to the segments, which are those that they were taken from, in that order.
     ///
     /// # Errors
-    /// `Io`.
+    /// `Io`: what was written cannot be read again.
     pub(super) fn give_back(self, salvages: &mut [Salvage]) -> Result<()> {
         let bytes = Arc::new(self.file.into_map()?);
         for (salvage, range) in salvages.iter_mut().zip(self.ranges) {

@@ -118,7 +118,7 @@ impl Plan {
                 continue;
             }
             let mut salvage = judge.salvage(id, findings, &pointers.of(id)?)?;
-            shelf.take(&mut salvage)?;
+            shelf.take(&mut salvage);
             plan.salvages.push(salvage);
         }
         shelf.give_back(&mut plan.salvages)?;
@@ -263,7 +263,7 @@ impl Plan {
                         let is_first = at.segment < salvage.segment && damaged.contains(&at.segment);
                         carried.push((if is_first { at.segment } else { salvage.segment }, *at));
                     }
-                    Some((key, _)) => salvage.deleted.push(key),
+                    Some((key, _)) => salvage.deleted.push((0, key)),
                     None => {}
                 }
             }

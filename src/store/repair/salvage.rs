@@ -29,10 +29,10 @@ pub(super) struct Salvage {
     pub(super) findings: Vec<Finding>,
     /// Where live records start that are intact.
     pub(super) keep: Kept,
-    /// Keys whose newest record was a DELETE that cannot be read: they stay deleted.
-    pub(super) deleted: Vec<Key>,
+    /// Keys whose newest record was a DELETE that cannot be read, and where: they stay deleted.
+    pub(super) deleted: Vec<(u32, Key)>,
     /// The same where only a hash is known so far.
-    pub(super) deleted_hashes: Vec<(u64, RunKey)>,
+    pub(super) deleted_hashes: Vec<(u32, u64, RunKey)>,
     pub(super) lost: Vec<Lost>,
     /// Older records that answer in the place of lost ones.
     pub(super) older: Vec<Location>,
@@ -175,7 +175,7 @@ impl Judge<'_> {
         }
         match self.verify(segment, offset) {
             Ok(()) => salvage.keep.push(offset),
-            Err(Error::Damaged { .. }) if head.tag == Tag::Delete => salvage.deleted.push(key),
+            Err(Error::Damaged { .. }) if head.tag == Tag::Delete => salvage.deleted.push((offset, key)),
             Err(Error::Damaged { damage, .. }) => {
                 let pointer = pointer.copied().unwrap_or(Pointer {
                     run: key.run,
@@ -334,8 +334,8 @@ impl Salvage {
     fn gone(&mut self, offset: u32, pointer: &Pointer, key: Option<Key>, why: &str) {
         if pointer.flags.tombstone {
             match (key, pointer.hash) {
-                (Some(key), _) => self.deleted.push(key),
-                (None, Some(hash)) => self.deleted_hashes.push((hash, pointer.run)),
+                (Some(key), _) => self.deleted.push((offset, key)),
+                (None, Some(hash)) => self.deleted_hashes.push((offset, hash, pointer.run)),
                 (None, None) => {}
             }
             return;

@@ -2,9 +2,9 @@
 //! stands for the overlay that it was until one is published. So a replay of any length takes the memory of a short one, a
 //! crash leaves the index that was there, and nobody beside sees anything of it.
 //!
-//! A segment that a compaction or repair has left out may still be there. Its records must not get into a layer, and which
-//! segments these are is known for certain only behind the last COMMIT: so one that comes as a surprise begins it again
-//! (`open.rs`).
+//! A segment that a compaction or repair has left out may still be there. Without an index its records must not get into a
+//! layer, as others that belong to them may be gone, and which segments these are is known for certain only behind the last
+//! COMMIT: so one that comes as a surprise begins it again (`open.rs`).
 
 use std::collections::BTreeSet;
 

@@ -11,6 +11,7 @@ use super::stage::{Before, Change};
 use super::state::State;
 use crate::error::Result;
 use crate::format::hints::{Hints, SegmentHints};
+use crate::format::index::Totals;
 use crate::format::put::{self, PutKind};
 use crate::format::record::{HEAD_LEN, Tag};
 use crate::format::segment::{self, CommitLink};
@@ -300,8 +301,7 @@ impl Working {
             return;
         }
         // Only a replay without an index comes here: what it read of dead segments and was not moved is gone.
-        let below = self.state.layers.first().map(|layer| layer.totals()).unwrap_or_default();
-        let mut left = Overlay::new(old.seed(), below);
+        let mut left = Overlay::new(old.seed(), Totals::default());
         for row in old.runs().filter(|row| row.at.is_some_and(|at| is_live(at.segment))) {
             left.put_run(row.run, row.at.unwrap_or_default(), row.deleted);
         }

@@ -235,8 +235,8 @@ pub trait RepairSource {
 impl Store {
     /// Repairs the store: everything that `check` finds, or says why not. A dry run takes no lock and writes nothing.
     /// Cost: a check before and after, and a replay of the log; where segments are damaged up to three passes over the
-    /// index for each half a million records in them. Memory: some 50 MiB, and as much again for a hundred thousand things that are damaged
-    /// or lost. On return what was done is durable. Handles and
+    /// index for each half a million records in them. Memory: bounded for what is sound (54 MB for a million records with a
+    /// wrong byte in each segment), and a list of what is damaged or lost. On return what was done is durable. Handles and
     /// views that are open keep the state they have; segments they may use wait for the next writer.
     ///
     /// # Errors
